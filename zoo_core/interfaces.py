@@ -1,0 +1,61 @@
+"""The four interfaces, as structural types: what each ecosystem already agrees on.
+
+They are runtime-checkable protocols, so that a plugin implements an interface by being a
+`torch.nn.Module`, a `torch_geometric.explain.ExplainerAlgorithm`, a scikit-learn estimator, ...
+and inherits nothing of ours. `isinstance` checks the names of the methods, not their signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A `torch.nn.Module`: what is called on tensors, trained and saved by its state dict.
+
+    A model with a classifier may also offer timm's `reset_classifier(num_classes)`: it is how
+    `zoo.load(..., num_classes=K)` gives pretrained weights a new head.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def parameters(self, recurse: bool = True) -> Iterator[Any]: ...
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any: ...
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """A `torch_geometric.explain.ExplainerAlgorithm`: it runs in `torch_geometric.explain.Explainer`."""
+
+    def __call__(self, model: Any, x: Any, edge_index: Any, *, target: Any, **kwargs: Any) -> Any: ...
+    def supports(self) -> bool: ...
+    def connect(self, explainer_config: Any, model_config: Any) -> None: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A temporal neighbour sampler: (seeds, their times) to neighbours strictly before them."""
+
+    def sample(self, seeds: Any, seed_times: Any, **kwargs: Any) -> Any: ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """scikit-learn's contract: the constructor stores, `fit` learns and returns self."""
+
+    def fit(self, X: Any, y: Any = None, **kwargs: Any) -> Any: ...
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def set_params(self, **params: Any) -> Any: ...
+
+
+INTERFACES: dict[str, type] = {
+    "model": Model,
+    "explainer": Explainer,
+    "sampler": Sampler,
+    "estimator": Estimator,
+}
+"""The interface of each kind that a card can have."""
