@@ -150,7 +150,8 @@ class Card:
         what = f"card {self.name!r}"
         _match(_NAME, self.name, what, "name", "kebab-case such as revcol-t")
         if self.kind not in INTERFACES:
-            raise CardError(f"{what}: kind is {self.kind!r}; expected one of {', '.join(INTERFACES)}.")
+            kinds = ", ".join(INTERFACES)
+            raise CardError(f"{what}: kind is {self.kind!r}; expected one of {kinds}.")
         _match(_IMPORT, self.factory, what, "factory", "module:function")
         if self.transform is not None:
             _match(_IMPORT, self.transform, what, "transform", "module:function")
@@ -167,7 +168,8 @@ class Card:
         object.__setattr__(self, "weights", tuple(self.weights))
         for weights in self.weights:
             if not isinstance(weights, Weights):
-                raise CardError(f"{what}: weights hold a {type(weights).__name__}; expected Weights.")
+                held = type(weights).__name__
+                raise CardError(f"{what}: weights hold a {held}; expected Weights.")
         _unique((weights.tag for weights in self.weights), what, "weights' tags")
         _unique((self.name, *self.aliases), what, "name and aliases")
 

@@ -1,0 +1,32 @@
+"""Reversible Column Networks (RevCol, arXiv 2212.11696) for the zoo.
+
+The public names are imported when they are first used, so that `import zoo_revcol` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "RevCol": "zoo_revcol.model",
+    "revcol": "zoo_revcol.model",
+    "VARIANTS": "zoo_revcol.variants",
+    "Variant": "zoo_revcol.variants",
+    "config_of": "zoo_revcol.convert",
+    "from_megvii": "zoo_revcol.convert",
+    "pad_kernels": "zoo_revcol.convert",
+    "to_megvii": "zoo_revcol.convert",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,142 @@
+"""Images to the network's input, as in the official evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from zoo_core.errors import ConfigError, InputError
+from zoo_revcol.timm_data import timm_data
+from zoo_revcol.validation import integer, real
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_CROP_MODES = ("center", "squash", "border")
+# The centre crop of an image longer than this many times its width shows nothing of its ends.
+_LONGEST = 16
+
+
+def evaluation(
+    *,
+    input_size: Sequence[int] = (3, 224, 224),
+    interpolation: str = "bicubic",
+    crop_pct: float = 0.875,
+    crop_mode: str = "center",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Callable[[Image.Image], Tensor]:
+    """Makes the evaluation transform; the arguments and their meaning are timm's.
+
+    RevCol's rule for a size S up to 224: the shorter side to int(256 / 224 * S), then the central
+    S x S ("center" with 0.875); above 224: straight to S x S, which does not keep the aspect
+    ratio ("squash" with 1.0).
+
+    Args:
+        input_size: channels (3), height and width of the result.
+        interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
+        crop_pct: what share of the resized image's side is kept, in (0, 1].
+        crop_mode: "center" keeps the aspect ratio and crops, "squash" changes it, "border" keeps
+            it and pads.
+        mean: of each channel, subtracted from values in [0, 1].
+        std: of each channel, divided by.
+
+    Returns:
+        A callable, PIL image of any mode and size -> float tensor [3, height, width], that can be
+        pickled. It raises InputError for what is not an image; see `to_rgb`.
+
+    Raises:
+        ConfigError: an argument out of its range.
+        ZooError: timm cannot be imported.
+    """
+    _check_size(input_size)
+    _check_choice("interpolation", interpolation, _INTERPOLATIONS)
+    _check_choice("crop_mode", crop_mode, _CROP_MODES)
+    if real("crop_pct", crop_pct, minimum=0.0) == 0.0 or crop_pct > 1.0:
+        raise ConfigError(f"crop_pct is {crop_pct}; expected a share in (0, 1].")
+    _check_statistics("mean", mean)
+    _check_statistics("std", std)
+    transform = timm_data().create_transform(
+        input_size=tuple(input_size),
+        interpolation=interpolation,
+        crop_pct=crop_pct,
+        crop_mode=crop_mode,
+        mean=tuple(mean),
+        std=tuple(std),
+        is_training=False,
+    )
+    transform.transforms[:0] = [to_rgb, *([without_ends] if crop_mode == "center" else [])]
+    return transform
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts an image of any mode to RGB.
+
+    Transparent images are laid on white. Greys of more than 8 bits ("I;16", and "I" with values
+    above 255) are taken as 16-bit; floating-point greys as 0 to 255.
+
+    Args:
+        image: any PIL image with at least one pixel.
+
+    Raises:
+        InputError: not a PIL image, one without pixels, or a mode that has no RGB (such as LAB).
+    """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"the image is a {type(image).__name__}; expected a PIL.Image.Image.")
+    if min(image.size) < 1:
+        raise InputError(f"the image has size {image.size}; expected at least one pixel.")
+    try:
+        if image.mode.startswith("I"):
+            image = _grey(image)
+        elif "transparency" in image.info or image.mode.endswith(("A", "a")):
+            image = image.convert("RGBA")
+            background = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(background, image)
+        return image.convert("RGB")
+    except ValueError as error:
+        raise InputError(f"an image of mode {image.mode} has no RGB form: {error}.") from error
+
+
+def without_ends(image: Image.Image) -> Image.Image:
+    """Cuts the far ends off a very long or tall image, around its centre.
+
+    A centre crop does not show them, but to enlarge the short side of, say, a 1 x 5000 image
+    with them takes gigabytes.
+    """
+    longest = _LONGEST * min(image.size)
+    width, height = (min(side, longest - (longest - side) % 2) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    sixteen_bits = image.mode != "I" or image.getextrema()[1] > 255
+    image = image.convert("I")
+    return (image.point(lambda value: value * (1 / 257)) if sixteen_bits else image).convert("L")
+
+
+def _check_size(input_size: Any) -> None:
+    if (
+        not isinstance(input_size, Sequence)
+        or isinstance(input_size, str)
+        or len(input_size) != 3
+        or input_size[0] != 3
+    ):
+        raise ConfigError(f"input_size is {input_size!r}; expected [3, height, width].")
+    for side in input_size[1:]:
+        integer("input_size", side, minimum=1)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+
+
+def _check_statistics(name: str, values: Any) -> None:
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 3:
+        raise ConfigError(f"{name} is {values!r}; expected three numbers, one a channel.")
+    for value in values:
+        real(name, value)

@@ -1,0 +1,42 @@
+"""`zoo list`: the names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zoo_core.cli import output
+from zoo_core.registry import search
+
+
+def command(
+    kind: Annotated[
+        str | None, typer.Option(help="Only model, explainer, sampler or estimator.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    plugin: Annotated[str | None, typer.Option(help="Only this plugin.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the names of the zoo."""
+    found = search(kind=kind, task=task, plugin=plugin)
+    if json:
+        output.as_json(
+            [
+                {
+                    "name": name,
+                    "kind": each.card.kind,
+                    "task": each.card.task,
+                    "plugin": each.plugin.name,
+                    "weights": list(each.card.tags),
+                    "summary": each.card.summary,
+                }
+                for name, each in found
+            ]
+        )
+        return
+    rows = [
+        (name, each.card.kind, each.card.task, ", ".join(each.card.tags), each.card.summary)
+        for name, each in found
+    ]
+    output.table(("name", "kind", "task", "weights", "summary"), rows)

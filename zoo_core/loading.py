@@ -1,0 +1,350 @@
+"""`load`: from a name to the object, with its weights fetched, verified and assigned."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from zoo_core import folder
+from zoo_core.cache import Cache
+from zoo_core.card import HubFile, Weights
+from zoo_core.checkpoint import (
+    INDEX_SUFFIX,
+    Checkpoint,
+    Converter,
+    TensorInfo,
+    converted,
+)
+from zoo_core.errors import (
+    CheckpointError,
+    ConfigError,
+    PluginError,
+    UnknownNameError,
+    WeightsMismatchError,
+    ZooError,
+    ZooWarning,
+    enumeration,
+    suggestion,
+)
+from zoo_core.hub import Access, Fetched, fetch
+from zoo_core.interfaces import INTERFACES
+from zoo_core.origin import Origin, import_string
+from zoo_core.plugins import installed
+from zoo_core.registry import Resolved, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+HUB_PREFIX = "hf-hub:"
+_HEAD = "num_classes"
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    pretrained: bool = True,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    **config: Any,
+) -> Any:
+    """Returns the object that a name stands for; a model comes in eval mode, with its weights.
+
+    Its attribute `zoo` (an `Origin`) holds the card, the configuration, the labels and the
+    preprocessing.
+
+    Args:
+        name: a card's name or alias, `NAME.TAG` for one of its weights, `plugin/NAME`,
+            `hf-hub:owner/repo[@revision]`, or a folder (`./runs/mine`, or any `Path`).
+        pretrained: whether to load weights; False leaves the factory's initialisation.
+        device: where the tensors go; None is the CPU.
+        dtype: for the floating-point tensors; None keeps them as stored.
+        cache_dir: keeps all downloads below this folder instead of in the user's caches.
+        local_files_only: use no network.
+        token: for the Hub; None uses the one stored by `hf auth login` or in HF_TOKEN.
+        revision: a branch, tag or commit instead of the one that the source states.
+        **config: the factory's own arguments, over the card's. `num_classes` other than the
+            weights' gives a new, untrained head (0: none) over pretrained features.
+
+    Raises:
+        UnknownNameError: there is no such name, tag, plugin or folder.
+        AmbiguousNameError: two plugins claim the name.
+        ConfigError: the factory does not take an argument, or not with this value; or there is
+            no such device.
+        FetchError: the weights cannot be fetched, or have another digest (DigestError).
+        CheckpointError: the file is not a readable checkpoint.
+        WeightsMismatchError: the tensors do not fit the object.
+        PluginError: the plugin's own code cannot be imported.
+    """
+    _check_target(device, dtype)
+    access = Access(
+        cache=Cache.at(cache_dir),
+        mirror=installed().fetch,
+        local_files_only=local_files_only,
+        token=token,
+    )
+    found, arguments, local = _locate(name, access, revision)
+    factory = import_string(found.card.factory)
+    check_config(factory, config, found.full_name)
+    weights = found.weights if pretrained else None
+    head = config.pop(_HEAD, None) if weights else None
+    stated = weights.config if weights else {}
+    merged = copy.deepcopy({**found.card.config, **stated, **arguments})
+    if weights is None:
+        if pretrained and found.card.kind == "model":
+            message = f"{found.full_name} has no pretrained weights: it is randomly initialised."
+            warnings.warn(message, ZooWarning, stacklevel=2)
+        merged |= config
+        return _finished(_initialised(factory, merged, device), found, merged, None, device, dtype)
+
+    if device is not None and str(device) == "meta":
+        raise ConfigError("device is 'meta', which holds no weights; pass pretrained=False too.")
+    fetched = local or fetch(weights, access)
+    stored, completion = _stored(weights, fetched, access.cache)
+    merged |= {**completion, **config}
+    module = _pretrained(factory, merged, stored, found.full_name, device, dtype)
+    if head is not None and head != _argument(factory, merged, _HEAD):
+        _new_head(module, head, found.full_name)
+        merged[_HEAD] = head
+        weights = replace(weights, labels=())
+    return _finished(module, found, merged, weights, device, dtype)
+
+
+def pull(
+    name: str,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+) -> Fetched:
+    """Fetches the weights of a name without loading them, and reads them once more to verify.
+
+    Raises:
+        UnknownNameError: there is no such name, or it has no weights; and as `load`.
+    """
+    access = Access(Cache.at(cache_dir), installed().fetch, token=token, again=True)
+    found, _, local = _locate(name, access, revision)
+    if local is not None:
+        return local
+    if found.weights is None:
+        raise UnknownNameError(f"{found.full_name} has no weights to fetch.")
+    return fetch(found.weights, access)
+
+
+def check_config(factory: Callable[..., Any], config: Mapping[str, Any], name: str) -> None:
+    """Checks that a factory takes these keyword arguments.
+
+    Raises:
+        ConfigError: lists the factory's own.
+    """
+    parameters = inspect.signature(factory).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return
+    known = [each.name for each in parameters if each.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    for key in config:
+        if key not in known:
+            raise ConfigError(
+                f"{name} takes no argument {key!r}.{suggestion(key, known)} It takes: "
+                f"{', '.join(known)}."
+            )
+
+
+def _locate(
+    name: str | os.PathLike[str], access: Access, revision: str | None
+) -> tuple[Resolved, dict[str, Any], Fetched | None]:
+    """What a name means: its card with the weights, arguments of its own, a file at hand."""
+    if isinstance(name, os.PathLike) or name.startswith((".", "~")) or Path(name).is_absolute():
+        return _local(Path(name).expanduser())
+    if name.startswith(HUB_PREFIX):
+        repo, _, pinned = name.removeprefix(HUB_PREFIX).partition("@")
+        return *_remote(repo, revision or pinned or "main", access), None
+    try:
+        found = resolve(name)
+    except UnknownNameError as error:
+        if Path(name).is_dir():
+            raise UnknownNameError(f"{error} For the folder of this name write ./{name}") from error
+        raise
+    if revision is not None and found.weights is not None:
+        found = found._replace(weights=_at_revision(found.weights, revision))
+    return found, {}, None
+
+
+def _at_revision(weights: Weights, revision: str) -> Weights:
+    if not weights.source.startswith("hf://"):
+        raise ConfigError(f"revision={revision!r} has no meaning for {weights.source}.")
+    source = str(replace(HubFile.parse(weights.source), revision=revision))
+    return replace(weights, source=source, sha256=None, size=None)
+
+
+def _local(path: Path) -> tuple[Resolved, dict[str, Any], Fetched | None]:
+    """A folder written by `zoo.save`."""
+    config = path / folder.CONFIG
+    if not config.is_file():
+        what = "has no config.json" if path.is_dir() else "does not exist"
+        raise UnknownNameError(f"{path} {what}; expected a folder written by zoo.save.")
+    found, arguments = folder.read(config, path.absolute().as_uri())
+    if found.weights is None:
+        return found, arguments, None
+    tensors = path / PurePosixPath(found.weights.source).name
+    if not tensors.is_file():
+        raise CheckpointError(f"{path} has no {tensors.name}, which its config.json names.")
+    return found, arguments, Fetched(tensors, sha256="")
+
+
+def _remote(repo: str, revision: str, access: Access) -> tuple[Resolved, dict[str, Any]]:
+    """A repository written by `zoo.push`."""
+    source = f"hf://{repo}/{folder.CONFIG}@{revision}"
+    config = fetch(Weights(tag="config", source=source, license="other"), access).path
+    # The snapshot's folder is named by the commit: the tensors are to be of the same one.
+    return folder.read(config, f"hf://{repo}", f"@{config.parent.name}")
+
+
+def _stored(
+    weights: Weights, fetched: Fetched, cache: Cache
+) -> tuple[Checkpoint | dict[str, torch.Tensor], Mapping[str, Any]]:
+    """The tensors in the factory's names, and the arguments that only the file knows."""
+    if weights.converter is None:
+        if not fetched.path.name.endswith((".safetensors", INDEX_SUFFIX)):
+            raise CheckpointError(
+                f"{fetched.path.name} is not safetensors and its card states no converter."
+            )
+        return Checkpoint(fetched.path), {}
+    convert: Converter = import_string(weights.converter)
+    if not isinstance(getattr(convert, "version", None), int):
+        raise PluginError(f"{weights.converter} is not marked by zoo_core.checkpoint.converter.")
+    stored = converted(fetched.path, fetched.sha256, convert, weights.converter, cache)
+    return stored, convert.config(_infos(stored)) if convert.config else {}
+
+
+def _infos(stored: Checkpoint | dict[str, torch.Tensor]) -> Mapping[str, TensorInfo]:
+    if isinstance(stored, Checkpoint):
+        return stored.infos
+    return {name: TensorInfo(tuple(it.shape), str(it.dtype)) for name, it in stored.items()}
+
+
+def _pretrained(
+    factory: Callable[..., Any],
+    config: Mapping[str, Any],
+    stored: Checkpoint | dict[str, torch.Tensor],
+    name: str,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+) -> torch.nn.Module:
+    """Builds on the meta device, compares, assigns."""
+    import torch
+
+    from zoo_core import lean
+
+    module = lean.build(lambda **arguments: _called(factory, arguments), config)
+    if not isinstance(module, torch.nn.Module):
+        raise PluginError(f"{name} has weights, but its factory made a {type(module).__name__}.")
+    lean.check_fit(module, _infos(stored), f"the weights of {name}")
+    target = torch.device(device) if device is not None else None
+    tensors: Iterable[tuple[str, torch.Tensor]]
+    if isinstance(stored, Checkpoint):
+        tensors = stored.tensors(dtype=dtype, device=target)
+    else:
+        tensors = (
+            (key, value.to(device=target, dtype=dtype if value.is_floating_point() else None))
+            for key, value in stored.items()
+        )
+    lean.assign(module, tensors)
+    if empty := lean.left_on_meta(module):
+        raise PluginError(f"{name} has tensors outside its state dict: {enumeration(empty)}.")
+    return module
+
+
+def _new_head(module: Any, num_classes: int, name: str) -> None:
+    """Gives the classifier another size, and says which tensors are untrained."""
+    if not hasattr(module, "reset_classifier"):
+        raise WeightsMismatchError(
+            f"{name} cannot change num_classes of pretrained weights: its "
+            f"{type(module).__name__} has no reset_classifier. Load it with pretrained=False."
+        )
+    before = {key: id(value) for key, value in module.named_parameters()}
+    module.reset_classifier(num_classes)
+    fresh = [key for key, value in module.named_parameters() if before.get(key) != id(value)]
+    if fresh:
+        warnings.warn(
+            f"{name}: num_classes={num_classes} is not that of the weights, so these tensors are "
+            f"at their initial values: {enumeration(fresh)}.",
+            ZooWarning,
+            stacklevel=3,
+        )
+
+
+def _argument(factory: Callable[..., Any], config: Mapping[str, Any], name: str) -> Any:
+    """The value that a factory gets for one of its arguments."""
+    if name in config:
+        return config[name]
+    parameter = inspect.signature(factory).parameters.get(name)
+    return parameter.default if parameter else None
+
+
+def _initialised(
+    factory: Callable[..., Any], config: Mapping[str, Any], device: str | torch.device | None
+) -> Any:
+    """The factory's object with its own initialisation, made on the device itself."""
+    if device is None:
+        return _called(factory, config)
+    import torch
+
+    with torch.device(device):
+        return _called(factory, config)
+
+
+def _called(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
+    """`factory(**config)`; a value that it refuses is the user's, so a ConfigError."""
+    try:
+        return factory(**config)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ZooError):
+            raise
+        raise ConfigError(f"{getattr(factory, '__qualname__', factory)}: {error}") from error
+
+
+def _finished(
+    result: Any,
+    found: Resolved,
+    config: dict[str, Any],
+    weights: Weights | None,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+) -> Any:
+    interface = INTERFACES[found.card.kind]
+    if not isinstance(result, interface):
+        raise PluginError(
+            f"{found.card.factory} made a {type(result).__name__}, which is not "
+            f"{'an' if found.card.kind[0] in 'aeiou' else 'a'} {found.card.kind}."
+        )
+    if found.card.kind == "model":
+        result.eval()
+    if hasattr(result, "to") and (device is not None or dtype is not None):
+        result = result.to(device=device, dtype=dtype)
+    result.zoo = Origin(found.full_name, found.card, config, weights)
+    return result
+
+
+def _check_target(device: str | torch.device | None, dtype: torch.dtype | None) -> None:
+    """Checks, before any work, that the device exists and that the dtype is a floating one."""
+    if device is None and dtype is None:
+        return
+    import torch
+
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ConfigError(f"dtype is {dtype!r}; expected a floating one such as torch.bfloat16.")
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(f"device {str(device)!r} cannot be used: {reason}") from error

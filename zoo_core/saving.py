@@ -1,0 +1,217 @@
+"""`save` and `push`: an object as a folder, or a repository of the Hub, that `load` reads back.
+
+Three files: `model.safetensors` (or shards with an index) holds the tensors, `config.json` names
+the card and the factory's arguments, `README.md` is the model card that the Hub shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zoo_core import folder, model_card
+from zoo_core.cache import Cache
+from zoo_core.card import Card
+from zoo_core.checkpoint import TENSOR_FILES, TensorInfo, tensors_file, write_tensors
+from zoo_core.errors import CardError, SaveError, WeightsMismatchError, ZooError
+from zoo_core.hub import Access, explained
+from zoo_core.loading import check_config
+from zoo_core.origin import Origin, import_string
+from zoo_core.plugins import installed
+from zoo_core.registry import resolve
+
+README = "README.md"
+
+
+def save(
+    obj: Any,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    license: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    description: str | None = None,
+    shard_size: str | int = "5GB",
+) -> Path:
+    """Writes an object to a folder that `zoo.load` reads back, and returns the folder.
+
+    The files are written beside the folder and moved into it when they are complete. Files that
+    are not the zoo's stay as they are, and so does a README.md that is already there.
+
+    Args:
+        obj: a `torch.nn.Module`, with its tensors; or an explainer or a sampler, which is its
+            configuration.
+        path: the folder.
+        name: the card it is of; needed only if it was not made by `zoo.load`.
+        config: arguments of the factory that it was built with, over those `zoo.load` used.
+        license: the SPDX identifier of the weights' licence, in lower case.
+        metrics: what was measured, such as `{"test accuracy (%)": 98.1}`.
+        preprocessing: keyword arguments of the card's `transform`.
+        labels: the names of the outputs.
+        description: one line on how the weights came to be.
+        shard_size: the size above which the tensors are split into files.
+
+    Raises:
+        SaveError: it has no card, is not of a kind that can be saved, does not fit its
+            configuration, or the folder cannot be written.
+    """
+    described = {
+        "license": license,
+        "metrics": metrics,
+        "preprocessing": preprocessing,
+        "labels": None if labels is None else tuple(labels),
+        "description": description,
+    }
+    origin = _origin(obj, name, config, described)
+    _check_saveable(obj, origin)
+    target = Path(path).expanduser()
+    if target.exists() and not target.is_dir():
+        raise SaveError(f"{target} exists and is not a folder.")
+    created = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".zoo-", dir=target) as scratch:
+            _write(obj, origin, Path(scratch), shard_size)
+            _move_in(Path(scratch), target)
+    except OSError as error:
+        if created:
+            with contextlib.suppress(OSError):
+                target.rmdir()
+        where = error.filename or target
+        raise SaveError(f"cannot write {where}: {error.strerror or error}.") from error
+    return target
+
+
+def push(
+    obj: Any,
+    repo: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    message: str = "Upload with zoo.push",
+    **description: Any,
+) -> str:
+    """Uploads an object to the Hub, creating the repository if need be, and returns its URL.
+
+    `zoo.load("hf-hub:owner/name")` reads it back. A README.md that the repository has is kept.
+
+    Args:
+        obj: as for `save`.
+        repo: "owner/name".
+        private: whether a new repository is private; None is the owner's default.
+        token: with write access; None uses the one stored by `hf auth login` or in HF_TOKEN.
+        revision: the branch; None is the default one.
+        message: of the commit.
+        **description: the other arguments of `save`.
+
+    Raises:
+        SaveError: as `save`.
+        FetchError: the Hub refused or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory(prefix="zoo-push-") as scratch:
+        written = save(obj, Path(scratch) / "upload", **description)
+        api = HfApi(token=token)
+        try:
+            repo_id = api.create_repo(repo, private=private, exist_ok=True).repo_id
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            kept = api.file_exists(repo_id, README, revision=revision)
+            api.upload_folder(
+                repo_id=repo_id,
+                folder_path=written,
+                revision=revision,
+                commit_message=message,
+                ignore_patterns=[README] if kept else None,
+                delete_patterns=["model*.safetensors*"],
+            )
+        except ZooError:
+            raise
+        except Exception as error:
+            raise explained(error, repo, Access(Cache.at(), installed().fetch)) from error
+    return f"{api.endpoint}/{repo_id}"
+
+
+def _origin(
+    obj: Any, name: str | None, config: Mapping[str, Any] | None, described: dict[str, Any]
+) -> Origin:
+    """Where the object comes from, with what the caller says of it."""
+    origin = getattr(obj, "zoo", None)
+    if name is not None:
+        found = resolve(name)
+        if not isinstance(origin, Origin) or origin.card != found.card:
+            origin = Origin(found.full_name, found.card, dict(found.card.config), None)
+    if not isinstance(origin, Origin):
+        raise SaveError(
+            f"this {type(obj).__name__} was not made by zoo.load, so its card is not known: pass "
+            "name= (and config= with the factory's arguments)."
+        )
+    try:
+        weights = folder.updated(origin.weights, described)
+        merged = {**origin.config, **(config or {})}
+        check_config(import_string(origin.card.factory), merged, origin.name)
+        json.dumps(merged, allow_nan=False)
+    except (CardError, TypeError, ValueError) as error:
+        raise SaveError(f"this {type(obj).__name__} cannot be saved so: {error}") from error
+    return replace(origin, config=merged, weights=weights)
+
+
+def _check_saveable(obj: Any, origin: Origin) -> None:
+    """Checks that what is written will load: the tensors are those that the configuration makes."""
+    if _has_tensors(origin.card):
+        import torch
+
+        from zoo_core import lean
+
+        if not isinstance(obj, torch.nn.Module):
+            given = type(obj).__name__
+            raise SaveError(f"expected a torch.nn.Module of {origin.name}, got a {given}.")
+        skeleton = lean.build(import_string(origin.card.factory), origin.config)
+        infos = {
+            name: TensorInfo(tuple(tensor.shape), str(tensor.dtype))
+            for name, tensor in obj.state_dict().items()
+        }
+        try:
+            lean.check_fit(skeleton, infos, "the object's tensors")
+        except WeightsMismatchError as error:
+            raise SaveError(f"{error} Pass config= with what has changed since.") from error
+    elif origin.card.kind == "estimator":
+        raise SaveError(f"{origin.name} is an estimator; save those with skops or joblib.")
+
+
+def _has_tensors(card: Card) -> bool:
+    return card.kind == "model"
+
+
+def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> None:
+    if _has_tensors(origin.card):
+        write_tensors(obj.state_dict(), scratch, shard_size)
+    tensors = tensors_file(scratch)
+    content = folder.describe(origin, tensors.name if tensors else None)
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    (scratch / folder.CONFIG).write_text(text, encoding="utf-8")
+    (scratch / README).write_text(model_card.text(origin), encoding="utf-8")
+
+
+def _move_in(scratch: Path, target: Path) -> None:
+    """Moves the finished files in; config.json last, so that it never names what is not there."""
+    fresh = sorted(scratch.iterdir(), key=lambda path: path.name == folder.CONFIG)
+    names = {path.name for path in fresh}
+    for path in fresh:
+        if path.name != README or not (target / README).exists():
+            path.replace(target / path.name)
+    stale = [*target.glob("model-*-of-*.safetensors"), *(target / name for name in TENSOR_FILES)]
+    for path in stale:
+        if path.name not in names:
+            path.unlink(missing_ok=True)
