@@ -29,7 +29,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Explainer(Protocol):
-    """A `torch_geometric.explain.ExplainerAlgorithm`: it runs in `torch_geometric.explain.Explainer`."""
+    """A `torch_geometric.explain.ExplainerAlgorithm`, which `torch_geometric`'s Explainer runs."""
 
     def __call__(
         self, model: Any, x: Any, edge_index: Any, *, target: Any, **kwargs: Any

@@ -58,7 +58,7 @@ def check_fit(module: nn.Module, infos: Mapping[str, TensorInfo], what: str) -> 
     missing = [name for name in expected if name not in infos]
     unexpected = [name for name in infos if name not in expected]
     shapes = [
-        f"{name} ({'x'.join(map(str, infos[name].shape))} stored, {'x'.join(map(str, shape))} expected)"
+        f"{name} ({list(infos[name].shape)} stored, {list(shape)} expected)"
         for name, shape in expected.items()
         if name in infos and infos[name].shape != shape
     ]

@@ -33,7 +33,7 @@ from zoo_core.errors import (
     suggestion,
 )
 from zoo_core.hub import Access, Fetched, fetch
-from zoo_core.interfaces import INTERFACES
+from zoo_core.interfaces import INTERFACES, Model
 from zoo_core.origin import Origin, import_string
 from zoo_core.plugins import installed
 from zoo_core.registry import Resolved, resolve
@@ -326,7 +326,7 @@ def _finished(
             f"{found.card.factory} made a {type(result).__name__}, which is not "
             f"{'an' if found.card.kind[0] in 'aeiou' else 'a'} {found.card.kind}."
         )
-    if found.card.kind == "model":
+    if isinstance(result, Model):
         result.eval()
     if hasattr(result, "to") and (device is not None or dtype is not None):
         result = result.to(device=device, dtype=dtype)

@@ -89,7 +89,7 @@ class Plugins:
             others = [each for each in self.manager.get_plugins() if each is not module]
             try:
                 self.manager.subset_hook_caller("zoo_commands", others)(app=app)
-            except Exception as error:  # the plugin boundary
+            except Exception as error:  # noqa: BLE001 - the plugin boundary
                 message = f"the commands of plugin {plugin.name} are broken: {_reason(error)}"
                 warnings.warn(message, ZooWarning, stacklevel=2)
 
