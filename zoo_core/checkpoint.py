@@ -217,6 +217,12 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], folder: Path, shard_size:
         save_torch_state_dict(dict(tensors), folder, max_shard_size=shard_size)
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    # safetensors keeps its files to their owner; ours are as readable as any other file.
+    usual = folder / "usual-mode"
+    usual.touch()
+    for file in folder.glob("*.safetensors"):
+        file.chmod(usual.stat().st_mode)
+    usual.unlink()
 
 
 def tensors_file(folder: Path) -> Path | None:

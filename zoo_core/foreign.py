@@ -98,7 +98,9 @@ def _refuse_other_formats(path: Path) -> bool:
             raise CheckpointError(
                 f"{path.name} is a tar archive; expected a checkpoint of PyTorch 0.1.10 or newer."
             )
-    except (OSError, zipfile.BadZipFile) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path.name} cannot be read: {error}.") from error
     return False
 
@@ -239,12 +241,9 @@ def _make(maker: Any, args: Any) -> Any:
 def _tensor(
     storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
 ) -> torch.Tensor:
-    """A view of a storage; torch itself would grow a storage that is too small."""
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError(f"a tensor over a {type(storage).__name__}")
-    return _view(
-        storage, storage.dtype, storage.nbytes() // storage.dtype.itemsize, offset, size, stride
-    )
+    return _view(storage._untyped_storage, storage.dtype, offset, size, stride)
 
 
 def _tensor_with_dtype(
@@ -259,26 +258,29 @@ def _tensor_with_dtype(
 ) -> torch.Tensor:
     if not isinstance(storage, torch.storage.TypedStorage) or not isinstance(dtype, torch.dtype):
         raise pickle.UnpicklingError("a tensor without a storage or a dtype")
-    capacity = storage._untyped_storage.nbytes() // dtype.itemsize
-    return _view(storage, dtype, capacity, offset, size, stride)
+    return _view(storage._untyped_storage, dtype, offset, size, stride)
 
 
 def _view(
-    storage: Any,
+    storage: torch.UntypedStorage,
     dtype: torch.dtype,
-    capacity: int,
     offset: int,
     size: Sequence[int],
     stride: Sequence[int],
 ) -> torch.Tensor:
+    """A view of a storage; torch itself would grow a storage that is too small."""
     numbers = (offset, *size, *stride)
     if any(type(number) is not int or number < 0 for number in numbers) or len(size) != len(stride):
         raise pickle.UnpicklingError("a tensor with an impossible size, stride or offset")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) > 0 and last >= capacity:
+    if math.prod(size) > 0 and last >= storage.nbytes() // dtype.itemsize:
         raise pickle.UnpicklingError("a tensor that reaches beyond its storage")
-    empty = torch.empty(0, dtype=dtype)
-    return empty.set_(storage._untyped_storage, offset, tuple(size), tuple(stride))
+    return torch.empty(0, dtype=dtype).set_(storage, offset, tuple(size), tuple(stride))
+
+
+def _bytes(text: str, _encoding: str) -> bytes:
+    """Bytes, which the pickles of torch.save hold as text in Latin-1."""
+    return text.encode("latin1")
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -290,6 +292,7 @@ def _subclass(rebuild: Any, _type: Any, args: Any, *_: Any) -> Any:
 
 
 _KNOWN: dict[str, Any] = {
+    "_codecs.encode": _Builder(_bytes),
     "collections.OrderedDict": _Builder(dict),
     "torch.Size": _Builder(tuple),
     "torch.storage.UntypedStorage": torch.UntypedStorage,

@@ -6,8 +6,7 @@ The peak is then the size of the tensors, not of a randomly initialised copy bes
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,33 +18,39 @@ from zoo_core.checkpoint import TensorInfo
 from zoo_core.errors import WeightsMismatchError, enumeration
 
 
+class _Building(threading.local):
+    """The parameters that this thread has moved to the meta device, while it builds."""
+
+    moved: WeakIdKeyDictionary | None = None
+
+
+_building = _Building()
+
+
+def _to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> Any:
+    """Moves a parameter to the meta device as a module registers it, in a thread that builds."""
+    moved = _building.moved
+    if moved is None or parameter is None or parameter.is_meta:
+        return None
+    if parameter not in moved:  # one that is registered twice must stay one
+        moved[parameter] = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+    return moved[parameter]
+
+
+# Installed once: torch's table of hooks must not change while other threads make modules.
+register_module_parameter_registration_hook(_to_meta)
+
+
 def build(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
     """Returns `factory(**config)` with every parameter on the meta device.
 
     Buffers are real: a table that the constructor computes is not in any checkpoint.
     """
-    with _parameters_on_meta():
-        return factory(**config)
-
-
-@contextmanager
-def _parameters_on_meta() -> Iterator[None]:
-    """Moves each parameter to the meta device as a module of this thread registers it."""
-    thread = threading.get_ident()
-    moved = WeakIdKeyDictionary()  # a parameter registered twice must stay one parameter
-
-    def to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> Any:
-        if parameter is None or parameter.is_meta or threading.get_ident() != thread:
-            return None
-        if parameter not in moved:
-            moved[parameter] = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
-        return moved[parameter]
-
-    handle = register_module_parameter_registration_hook(to_meta)
+    outer, _building.moved = _building.moved, WeakIdKeyDictionary()
     try:
-        yield
+        return factory(**config)
     finally:
-        handle.remove()
+        _building.moved = outer
 
 
 def check_fit(module: nn.Module, infos: Mapping[str, TensorInfo], what: str) -> None:

@@ -1,0 +1,48 @@
+# `make demo` and `make test` need Python 3.11+ and make; they set up everything else in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+
+.PHONY: demo test lint format bench clean
+.DEFAULT_GOAL := help
+.PHONY: help
+
+help:
+	@echo "make demo    classify held-out digits by a model found by name, then list the zoo"
+	@echo "make test    run all tests (ZOO_DATA=DIR for those that need real data)"
+	@echo "make lint    ruff and mypy"
+	@echo "make format  let ruff rewrite what it can"
+	@echo "make bench   start-up time; see benchmarks/ and plugins/*/benchmarks for more"
+	@echo "make clean   remove what the above made"
+
+# The set-up, made anew when a pyproject.toml or setup.cfg changes. The `demo` extras of the plugins
+# come along, since tests and demo use them.
+$(BIN)/.ready: pyproject.toml setup.cfg $(addsuffix /pyproject.toml,$(PLUGINS))
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group test --group lint \
+		--editable . $(foreach plugin,$(PLUGINS),--editable "$(plugin)[demo]")
+	@touch $@
+
+demo: $(BIN)/.ready
+	$(BIN)/zoo demo
+
+test: $(BIN)/.ready
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(BIN)/.ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(BIN)/.ready
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf .venv build dist demo *.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find zoo zoo_core plugins tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
