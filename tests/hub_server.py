@@ -294,6 +294,13 @@ class HubServer:
             raise ValueError(f"{repo!r} has no revision {revision!r}")
         self.repos[repo].tags[name] = commit
 
+    def pin(self, repo: str, commit: str, branch: str = "main") -> None:
+        """Let the head of a branch have this hash: that of a commit which a card pins."""
+        with self.lock:
+            target = self.repos[repo]
+            target.commits[commit] = target.commits.pop(target.branches[branch])
+            target.branches[branch] = commit
+
     def private(self, repo: str, token: str) -> None:
         """Hide a repo (401 RepoNotFound) from requests without this token."""
         self.repos.setdefault(repo, Repo()).token = token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -59,8 +60,10 @@ class Cache:
 
     def owns(self, path: Path) -> bool:
         """Whether a file lies in one of the cache's folders, and so may be removed."""
-        parents = Path(os.path.abspath(path)).parents  # noqa: PTH100 - links must not be followed
-        return any(Path(os.path.abspath(top)) in parents for top in (self.root, self.hub))  # noqa: PTH100
+        if path.name in ("", ".."):
+            return False
+        place = path.parent.resolve() / path.name  # the link itself, if it is one
+        return any(top.resolve() in place.parents for top in (self.root, self.hub))
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -88,6 +91,11 @@ class Cache:
             yield
         except OSError as error:
             raise unwritable(error, self.root) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of space: on the disk, in a quota, under a limit of size."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def unwritable(error: OSError, folder: Path) -> FetchError:

@@ -8,12 +8,11 @@ functions, so that listing a hundred of them imports nothing heavy.
 from __future__ import annotations
 
 import copy
-import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from zoo_core.errors import CardError
 from zoo_core.interfaces import INTERFACES
@@ -24,6 +23,9 @@ _IMPORT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}(v\d+)?|[a-z-]+(\.[A-Z]{2})?/\d{7}")
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_SOURCE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s].*")
+_HTTPS = re.compile(r"https://[^\s/]+\S*")
+_HUB_FILE = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@\\]+)(?:@(\S+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +49,18 @@ class Paper:
     code: str | None = None
 
     def __post_init__(self) -> None:
-        what = f"paper {self.title!r}"
+        what = f"paper {_shown(self.title)}"
+        _line(self.title, what, "title")
+        _line(self.venue, what, "venue")
         object.__setattr__(self, "authors", _strings(self.authors, what, "authors"))
-        _require(self.title, what, "title", "a title")
-        _require(self.authors, what, "authors", "at least one name")
-        _require(isinstance(self.year, int) and 1900 <= self.year <= 2200, what, "year", "a year")
+        if not self.authors:
+            raise CardError(f"{what}: authors is empty; expected at least one name.")
+        if not _is_integer(self.year) or not 1900 <= self.year <= 2200:
+            raise CardError(f"{what}: year is {_shown(self.year)}; expected such as 2023.")
         if self.arxiv is not None:
             _match(_ARXIV, self.arxiv, what, "arxiv", "an identifier such as 2212.11696")
-        if self.code is not None and urlsplit(self.code).scheme != "https":
-            raise CardError(f"{what}: code is {self.code!r}; expected an https:// URL.")
+        if self.code is not None:
+            _match(_HTTPS, self.code, what, "code", "an https:// URL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,23 +99,29 @@ class Weights:
     description: str = ""
 
     def __post_init__(self) -> None:
-        what = f"weights {self.tag!r}"
+        what = f"weights {_shown(self.tag)}"
         _match(_TAG, self.tag, what, "tag", "lower-case letters, digits, - and _")
-        if not isinstance(self.source, str) or "://" not in self.source:
-            raise CardError(f"{what}: source is {self.source!r}; expected scheme://...")
-        if self.source.startswith("http://"):
-            raise CardError(f"{what}: source is {self.source!r}; expected https://, not http://.")
+        _match(_SOURCE, self.source, what, "source", "scheme://...")
+        if self.source.startswith("http"):
+            _match(_HTTPS, self.source, what, "source", "an https:// URL")
         if self.source.startswith("hf://"):
             HubFile.parse(self.source)
         _match(_LICENSE, self.license, what, "license", "an SPDX identifier in lower case")
         if self.sha256 is not None:
             _match(_SHA256, self.sha256, what, "sha256", "64 hexadecimal digits in lower case")
-        if self.size is not None and not (isinstance(self.size, int) and self.size > 0):
-            raise CardError(f"{what}: size is {self.size!r}; expected a positive number of bytes.")
+        if self.size is not None and not (_is_integer(self.size) and self.size > 0):
+            shown = _shown(self.size)
+            raise CardError(f"{what}: size is {shown}; expected a positive number of bytes.")
         if self.converter is not None:
             _match(_IMPORT, self.converter, what, "converter", "module:function")
         for name in ("config", "metrics", "preprocessing"):
-            object.__setattr__(self, name, _json_mapping(getattr(self, name), what, name))
+            object.__setattr__(self, name, json_mapping(getattr(self, name), f"{what}: {name}"))
+        for name, value in self.metrics.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                shown = _shown(value)
+                raise CardError(f"{what}: metrics[{name!r}] is {shown}; expected a number.")
+        if self.description != "":
+            _line(self.description, what, "description")
         if isinstance(self.labels, str):
             _match(_IMPORT, self.labels, what, "labels", "a tuple of names or module:function")
         else:
@@ -147,24 +158,25 @@ class Card:
     transform: str | None = None
 
     def __post_init__(self) -> None:
-        what = f"card {self.name!r}"
+        what = f"card {_shown(self.name)}"
         _match(_NAME, self.name, what, "name", "kebab-case such as revcol-t")
-        if self.kind not in INTERFACES:
+        if not isinstance(self.kind, str) or self.kind not in INTERFACES:
             kinds = ", ".join(INTERFACES)
-            raise CardError(f"{what}: kind is {self.kind!r}; expected one of {kinds}.")
+            raise CardError(f"{what}: kind is {_shown(self.kind)}; expected one of {kinds}.")
         _match(_IMPORT, self.factory, what, "factory", "module:function")
         if self.transform is not None:
             _match(_IMPORT, self.transform, what, "transform", "module:function")
-        for name in ("summary", "task"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip() or "\n" in value:
-                raise CardError(f"{what}: {name} is {value!r}; expected one line of text.")
+        _line(self.summary, what, "summary")
+        _line(self.task, what, "task")
         if self.paper is not None and not isinstance(self.paper, Paper):
             raise CardError(f"{what}: paper is a {type(self.paper).__name__}; expected a Paper.")
-        object.__setattr__(self, "config", _json_mapping(self.config, what, "config"))
+        object.__setattr__(self, "config", json_mapping(self.config, f"{what}: config"))
         object.__setattr__(self, "aliases", _strings(self.aliases, what, "aliases"))
         for alias in self.aliases:
             _match(_NAME, alias, what, "aliases", "kebab-case names")
+        if not isinstance(self.weights, Iterable):
+            held = type(self.weights).__name__
+            raise CardError(f"{what}: weights is a {held}; expected a tuple of Weights.")
         object.__setattr__(self, "weights", tuple(self.weights))
         for weights in self.weights:
             if not isinstance(weights, Weights):
@@ -194,14 +206,13 @@ class HubFile:
         Raises:
             CardError: not of that form, or with a path that leaves the repository.
         """
-        body, _, revision = source.removeprefix("hf://").partition("@")
-        owner, _, rest = body.partition("/")
-        repo, _, path = rest.partition("/")
-        if not (owner and repo and path) or ("@" in source and not revision):
+        found = _HUB_FILE.fullmatch(source)
+        if not found:
             raise CardError(f"source is {source!r}; expected hf://OWNER/REPO/PATH[@REVISION].")
-        if any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path:
+        repo, path, revision = found.groups()
+        if any(part in ("", ".", "..") for part in [*repo.split("/"), *path.split("/")]):
             raise CardError(f"source is {source!r}; its path must stay inside the repository.")
-        return cls(repo=f"{owner}/{repo}", path=path, revision=revision or "main")
+        return cls(repo=repo, path=path, revision=revision or "main")
 
     def __str__(self) -> str:
         return f"hf://{self.repo}/{self.path}@{self.revision}"
@@ -220,35 +231,62 @@ def to_dict(value: Card | Weights | Paper) -> dict[str, Any]:
     return plain
 
 
-def _require(condition: object, what: str, name: str, expected: str) -> None:
-    if not condition:
-        raise CardError(f"{what}: {name} is missing or not valid; expected {expected}.")
+def json_mapping(value: object, what: str) -> dict[str, Any]:
+    """Returns an own copy of a mapping with string keys and JSON values, as JSON reads it back.
+
+    Args:
+        value: the mapping; tuples in it become lists.
+        what: what it is, for the message.
+
+    Raises:
+        CardError: names the place of the first value that is not JSON.
+    """
+    if not isinstance(value, Mapping):
+        raise CardError(f"{what} is {_shown(value)}; expected a mapping with string keys.")
+    copied: dict[str, Any] = _json(value, what)
+    return copied
+
+
+def _json(value: Any, what: str) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_json(item, f"{what}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise CardError(f"{what} has the key {_shown(key)}; expected strings.")
+        return {key: _json(item, f"{what}[{key!r}]") for key, item in value.items()}
+    raise CardError(
+        f"{what} is {_shown(value)}, a {type(value).__name__}; expected a value that JSON has."
+    )
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _line(value: object, what: str, name: str) -> None:
+    if not isinstance(value, str) or not value.strip() or len(value.splitlines()) > 1:
+        raise CardError(f"{what}: {name} is {_shown(value)}; expected one line of text.")
 
 
 def _match(pattern: re.Pattern[str], value: object, what: str, name: str, expected: str) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise CardError(f"{what}: {name} is {value!r}; expected {expected}.")
+        raise CardError(f"{what}: {name} is {_shown(value)}; expected {expected}.")
 
 
 def _strings(value: object, what: str, name: str) -> tuple[str, ...]:
     """A tuple of strings; one string alone is refused, since it would fall into letters."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise CardError(f"{what}: {name} is {value!r}; expected a tuple of strings.")
+        raise CardError(f"{what}: {name} is {_shown(value)}; expected a tuple of strings.")
     items = tuple(value)
-    if not all(isinstance(item, str) and item for item in items):
-        raise CardError(f"{what}: {name} holds something else than non-empty strings.")
+    for item in items:
+        if not isinstance(item, str) or not item:
+            raise CardError(f"{what}: {name} holds {_shown(item)}; expected non-empty strings.")
     return items
-
-
-def _json_mapping(value: object, what: str, name: str) -> dict[str, Any]:
-    """An own copy of a mapping with string keys and JSON values."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise CardError(f"{what}: {name} is {value!r}; expected a mapping with string keys.")
-    try:
-        json.dumps(dict(value), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise CardError(f"{what}: {name} holds a value that is not JSON: {error}.") from error
-    return copy.deepcopy(dict(value))
 
 
 def _unique(values: Iterable[str], what: str, name: str) -> None:
@@ -257,3 +295,9 @@ def _unique(values: Iterable[str], what: str, name: str) -> None:
         if value in seen:
             raise CardError(f"{what}: {name} hold {value!r} twice.")
         seen.add(value)
+
+
+def _shown(value: object) -> str:
+    """A value's repr on one line of bearable length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -76,9 +76,9 @@ def verify(
         FetchError: the file cannot be read.
     """
     origin, expected = next(((who, it) for who, it in stated.items() if it), (None, None))
+    known = _records(cache).get(key)
     try:
         status = path.stat()
-        known = _records(cache).get(key)
         if (
             not again
             and known is not None
@@ -95,7 +95,7 @@ def verify(
         claim = f"{origin} states" if origin else f"{cache.digests} recorded at first use"
         raise DigestError(
             f"{key} has SHA-256 {actual}, but {claim} {wanted}. "
-            + ("The file was removed: load again to fetch it anew. " if removed else "")
+            + f"The file was {'removed: load again to fetch it anew' if removed else 'kept'}. "
             + "If it happens again, the publisher's file has changed or been tampered with."
         )
     _remember(cache, key, Record(actual, status.st_size, status.st_mtime_ns))
@@ -103,13 +103,17 @@ def verify(
 
 
 def _remove(path: Path, cache: Cache) -> bool:
-    """Removes a file of the cache, and what it links to there (the Hub's blobs)."""
-    if not cache.owns(path):
-        return False
-    for item in (path, path.resolve()):
-        if cache.owns(item):
+    """Removes a file of the cache and what it links to there (the Hub's blobs), if it may."""
+    chain = [path]
+    while chain[-1].is_symlink():
+        chain.append(chain[-1].parent / chain[-1].readlink())
+    owned = [item for item in chain if cache.owns(item)]
+    try:
+        for item in owned:
             item.unlink(missing_ok=True)
-    return True
+    except OSError:
+        return False
+    return bool(owned)
 
 
 def _records(cache: Cache) -> dict[str, Record]:
@@ -118,6 +122,8 @@ def _records(cache: Cache) -> dict[str, Record]:
         return {key: Record(**entry) for key, entry in content.items()}
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise FetchError(f"cannot read {cache.digests}: {error.strerror or error}.") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise FetchError(
             f"{cache.digests} is not a valid record of digests ({error}). Remove it to trust the "

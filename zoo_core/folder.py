@@ -7,11 +7,13 @@ it. It never names code: what is imported comes from the installed card alone.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo_core.card import Weights, to_dict
+from zoo_core.card import Weights, json_mapping, to_dict
 from zoo_core.checkpoint import TENSOR_FILES
 from zoo_core.errors import CardError, CheckpointError, UnknownNameError
 from zoo_core.origin import Origin
@@ -21,6 +23,13 @@ CONFIG = "config.json"
 FORMAT = 1
 _TAG = "saved"
 _DESCRIBED = ("license", "metrics", "preprocessing", "labels", "description")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[a-z0-9-]+")
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("name", lambda it: isinstance(it, str) and bool(_NAME.fullmatch(it)), "plugin/NAME"),
+    ("config", lambda it: isinstance(it, dict), "an object"),
+    ("weights", lambda it: isinstance(it, dict), "an object"),
+    ("tensors", lambda it: it is None or it in TENSOR_FILES, " or ".join(TENSOR_FILES)),
+)
 
 
 def describe(origin: Origin, tensors: str | None) -> dict[str, Any]:
@@ -55,36 +64,36 @@ def read(config: Path, base: str, suffix: str = "") -> tuple[Resolved, dict[str,
 
     Raises:
         CheckpointError: not one of the zoo's files.
-        UnknownNameError: its plugin is not installed.
+        UnknownNameError: its plugin is not installed, or too old.
     """
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
-        form, name, arguments = content["zoo_format"], content["name"], content["config"]
-        tensors, described = content["tensors"], content["weights"]
-        typed = ((name, str), (arguments, dict), (described, dict))
-        if not all(isinstance(value, kind) for value, kind in typed):
-            raise TypeError("name, config or weights is of another type")
-        if tensors is not None and tensors not in TENSOR_FILES:
-            raise ValueError(f"tensors is {tensors!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{config} is not a config.json written by zoo.save ({type(error).__name__}: {error})."
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{config} cannot be read as JSON: {error}.") from error
+    form = content.get("zoo_format") if isinstance(content, dict) else None
+    if not isinstance(form, int):
+        raise CheckpointError(f"{config} was not written by zoo.save: it has no zoo_format.")
     if form != FORMAT:
         raise CheckpointError(
-            f"{config} has the format {form!r}; this version reads {FORMAT}. Upgrade zoo-core."
+            f"{config} has the format {form}; this version reads {FORMAT}. Upgrade zoo-core."
         )
+    for key, fits, expected in _FIELDS:
+        if not fits(content.get(key)):
+            raise CheckpointError(f"{config}: {key} is missing or not valid; expected {expected}.")
+    name, tensors = content["name"], content.get("tensors")
     try:
+        arguments = json_mapping(content["config"], "config")
         found = resolve(name)
+    except CardError as error:
+        raise CheckpointError(f"{config}: {error}") from error
     except UnknownNameError as error:
-        plugin = name.partition("/")[0]
         raise UnknownNameError(
-            f"{config} was saved from {name!r}, which is not installed: {error} Install the plugin "
-            f"that provides it, for instance `pip install zoo-{plugin}`."
+            f"{config} was saved from {name}, which is not at hand: {error} Install or upgrade the "
+            f"plugin that has it, for instance `pip install -U zoo-{name.partition('/')[0]}`."
         ) from error
     if tensors is None:
         return found._replace(weights=None), arguments
-    described = {key: described[key] for key in _DESCRIBED if key in described}
+    described = {key: content["weights"][key] for key in _DESCRIBED if key in content["weights"]}
     if not isinstance(described.get("labels", []), list):
         raise CheckpointError(f"{config}: labels is not a list of names.")
     try:

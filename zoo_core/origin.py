@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo_core.card import Card, Weights
-from zoo_core.errors import PluginError, ZooError
+from zoo_core.errors import ConfigError, PluginError, ZooError
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,17 @@ class Origin:
 
         Raises:
             ZooError: the card or the weights do not say how.
+            ConfigError: the weights' preprocessing does not suit the card's transform.
         """
         if self.card.transform is None or self.weights is None or not self.weights.preprocessing:
             raise ZooError(f"{self.name} states no preprocessing in its card and weights.")
         make: Callable[..., Callable[[Any], Any]] = import_string(self.card.transform)
-        return make(**self.weights.preprocessing)
+        try:
+            return make(**self.weights.preprocessing)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ZooError):
+                raise
+            raise ConfigError(f"the preprocessing of {self.name}: {error}") from error
 
     def labels(self) -> tuple[str, ...]:
         """Returns the names of the outputs in order, or () when the weights state none."""
@@ -58,7 +64,6 @@ def import_string(reference: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except ZooError:
         raise
-    except Exception as error:  # the plugin boundary
-        reason = " ".join(str(error).split()) or type(error).__name__
-        kind = type(error).__name__
-        raise PluginError(f"{reference} cannot be imported ({kind}: {reason}).") from error
+    except (Exception, SystemExit) as error:  # the plugin boundary
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{reference} cannot be imported ({reason}).") from error

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,26 +73,42 @@ class Plugins:
         Raises:
             PluginError: a hook failed, or returned something that is not an existing file.
         """
-        try:
-            path = self.manager.hook.zoo_fetch(weights=weights, local_files_only=local_files_only)
-        except Exception as error:  # the plugin boundary
-            raise PluginError(f"a plugin failed on {weights.source}: {_reason(error)}") from error
-        if path is None:
-            return None
-        if not Path(path).is_file():
-            raise PluginError(f"a plugin gave {path} for {weights.source}, which is not a file.")
-        return Path(path)
+        for implementation in reversed(self.manager.hook.zoo_fetch.get_hookimpls()):
+            name = implementation.plugin_name
+            try:
+                path = _hook_of(self.manager, implementation.plugin, "zoo_fetch")(
+                    weights=weights, local_files_only=local_files_only
+                )
+                if path is not None and not Path(path).is_file():
+                    raise PluginError(f"it gave {path}, which is not a file")
+            except (Exception, SystemExit) as error:  # the plugin boundary
+                reason = _reason(error)
+                raise PluginError(f"plugin {name} failed on {weights.source}: {reason}.") from error
+            if path is not None:
+                return Path(path)
+        return None
 
     def add_commands(self, app: typer.Typer) -> None:
         """Lets the plugins add their commands; one that fails is reported and left out."""
+        import typer
+        from typer.main import get_group
+
         for plugin in self.active:
-            module = self.manager.get_plugin(plugin.name)
-            others = [each for each in self.manager.get_plugins() if each is not module]
+            hook = _hook_of(self.manager, self.manager.get_plugin(plugin.name), "zoo_commands")
+            if not hook.get_hookimpls():
+                continue
+            own = typer.Typer()
+            own.callback()(lambda: None)
             try:
-                self.manager.subset_hook_caller("zoo_commands", others)(app=app)
-            except Exception as error:  # noqa: BLE001 - the plugin boundary
-                message = f"the commands of plugin {plugin.name} are broken: {_reason(error)}"
-                warnings.warn(message, ZooWarning, stacklevel=2)
+                hook(app=own)
+                commands = get_group(own).commands  # builds them: a bad signature fails here
+                if twice := sorted(commands.keys() & get_group(app).commands.keys()):
+                    raise PluginError(f"there is a command {twice[0]!r} already")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary
+                _report(f"the commands of plugin {plugin.name} are broken", error)
+                continue
+            app.registered_commands += own.registered_commands
+            app.registered_groups += own.registered_groups
 
 
 @functools.cache
@@ -99,8 +116,8 @@ def installed() -> Plugins:
     """Finds and imports the plugins, once a process.
 
     A plugin that fails is reported by one `ZooWarning`, kept with its error, and takes nothing
-    else down. `ZOO_PLUGINS=a,b` leaves out all others; with `ZOO_PLUGINS_STRICT=1` a failure
-    raises.
+    else down. `ZOO_PLUGINS=a,b` leaves out all others, `ZOO_PLUGINS=` all of them; with
+    `ZOO_PLUGINS_STRICT=1` a failure raises.
 
     Raises:
         PluginError: a plugin failed and `ZOO_PLUGINS_STRICT=1`.
@@ -108,15 +125,10 @@ def installed() -> Plugins:
     manager = pluggy.PluginManager("zoo")
     manager.add_hookspecs(hookspecs)
     allowed = os.environ.get("ZOO_PLUGINS")
-    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
+    names = None if allowed is None else {name.strip() for name in allowed.split(",")} - {""}
     found: dict[str, Plugin] = {}
     refused: list[Plugin] = []
-    for entry in _entry_points():
-        plugin = Plugin(
-            name=entry.name,
-            distribution=entry.dist.name if entry.dist else "unknown",
-            version=entry.dist.version if entry.dist else "unknown",
-        )
+    for plugin, entry in _entry_points():
         if names is not None and entry.name not in names:
             refused.append(replace(plugin, status="blocked"))
             continue
@@ -124,25 +136,30 @@ def installed() -> Plugins:
             if entry.name in found:
                 raise PluginError(f"the name is taken by {found[entry.name].distribution}")
             found[entry.name] = replace(plugin, cards=_register(manager, entry))
-        except (Exception, SystemExit) as error:  # the plugin boundary
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary
             distribution = f"{plugin.distribution} {plugin.version}"
-            message = f"plugin {entry.name} ({distribution}) is broken: {_reason(error)}"
-            if os.environ.get("ZOO_PLUGINS_STRICT") == "1":
-                raise PluginError(message) from error
-            warnings.warn(message, ZooWarning, stacklevel=2)
+            _report(f"plugin {entry.name} ({distribution}) is broken", error)
             refused.append(replace(plugin, status="broken", error=_reason(error)))
+    if missing := sorted((names or set()) - {each.name for each in (*found.values(), *refused)}):
+        message = f"ZOO_PLUGINS names what is not installed: {', '.join(missing)}."
+        warnings.warn(message, ZooWarning, stacklevel=2)
     everything = [*found.values(), *refused]
     everything.sort(key=lambda each: (each.name, each.distribution))
     return Plugins(tuple(everything), manager)
 
 
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
+def _entry_points() -> list[tuple[Plugin, importlib.metadata.EntryPoint]]:
     """The group's entry points in a fixed order; one that a path shows twice counts once."""
-    unique = {
-        (entry.name, entry.value, entry.dist.name if entry.dist else ""): entry
-        for entry in importlib.metadata.entry_points(group=GROUP)
-    }
+    unique = {}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        plugin = Plugin(entry.name, _metadata(entry, "Name"), _metadata(entry, "Version"))
+        unique[entry.name, entry.value, plugin.distribution] = plugin, entry
     return [unique[key] for key in sorted(unique)]
+
+
+def _metadata(entry: importlib.metadata.EntryPoint, key: str) -> str:
+    metadata = entry.dist.metadata if entry.dist else None
+    return metadata[key] if metadata is not None and key in metadata else "unknown"
 
 
 def _register(
@@ -150,29 +167,51 @@ def _register(
 ) -> tuple[Card, ...]:
     """Imports one plugin, registers its hooks, returns its cards; on failure leaves no trace."""
     module = entry.load()
-    others = manager.get_plugins()
-    manager.register(module, name=entry.name)
+    if manager.is_registered(module):
+        raise PluginError(f"{entry.value} is plugin {manager.get_name(module)} already")
     try:
+        manager.register(module, name=entry.name)
         manager.check_pending()
-        hook = manager.subset_hook_caller("zoo_cards", others)
-        return _checked([card for cards in hook() for card in cards])
+        if not manager.get_hookcallers(module):
+            raise PluginError(f"{entry.value} has no hooks; mark its functions with @hookimpl")
+        hook = _hook_of(manager, module, "zoo_cards")
+        return _checked(hook() or [None]) if hook.get_hookimpls() else ()
     except BaseException:
-        manager.unregister(module)
+        if manager.is_registered(module):
+            manager.unregister(module)
         raise
 
 
-def _checked(cards: list[Any]) -> tuple[Card, ...]:
-    owners: dict[str, str] = {}
-    for card in cards:
-        if not isinstance(card, Card):
-            raise CardError(f"zoo_cards returned a {type(card).__name__}; expected Card objects")
-        for name in (card.name, *card.aliases):
-            if name in owners:
-                raise CardError(f"the name {name!r} is used by two of its cards")
-            owners[name] = card.name
+def _hook_of(manager: pluggy.PluginManager, module: Any, name: str) -> pluggy.HookCaller:
+    """A hook that calls this plugin alone."""
+    others = [each for each in manager.get_plugins() if each is not module]
+    return manager.subset_hook_caller(name, others)
+
+
+def _checked(results: list[Any]) -> tuple[Card, ...]:
+    """The cards of what `zoo_cards` returned, each name among them once."""
+    cards: list[Card] = []
+    owners: set[str] = set()
+    for result in results:
+        for card in result if isinstance(result, Iterable) else [result]:
+            if not isinstance(card, Card) or card is result:
+                raise CardError(f"zoo_cards gave a {type(card).__name__}; expected a list of Cards")
+            for name in (card.name, *card.aliases):
+                if name in owners:
+                    raise CardError(f"the name {name!r} is used by two of its cards")
+                owners.add(name)
+            cards.append(card)
     return tuple(cards)
 
 
+def _report(what: str, error: BaseException) -> None:
+    """Warns of a broken plugin, or raises if `ZOO_PLUGINS_STRICT=1`."""
+    message = f"{what}: {_reason(error)}."
+    if os.environ.get("ZOO_PLUGINS_STRICT") == "1":
+        raise PluginError(message) from error
+    warnings.warn(message, ZooWarning, stacklevel=3)
+
+
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

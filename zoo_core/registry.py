@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -64,6 +65,9 @@ def search(
         raise UnknownNameError(f"unknown kind {kind!r}; expected one of {', '.join(INTERFACES)}.")
     if plugin is not None:
         _plugin_named(plugin, plugins)
+    claims = Counter(
+        name for each in _cards(plugins) for name in (each.card.name, *each.card.aliases)
+    )
     found = []
     for resolved in _cards(plugins):
         card = resolved.card
@@ -73,7 +77,7 @@ def search(
             and plugin in (None, resolved.plugin.name)
             and pretrained in (None, bool(card.weights))
         ):
-            unique = len(_claims(card.name, plugins)) == 1
+            unique = claims[card.name] == 1
             found.append((card.name if unique else resolved.full_name, resolved))
     return sorted(found, key=lambda pair: pair[0])
 
@@ -96,9 +100,9 @@ def resolve(name: str) -> Resolved:
     claims = _claims(short, plugins)
     if slash:
         plugin = _plugin_named(owner, plugins)
-        claims = [each for each in claims if each.plugin == plugin]
+        claims = [each for each in claims if each.plugin is plugin]
     if not claims:
-        raise UnknownNameError(_unknown(name, owner + slash + short, plugins))
+        raise UnknownNameError(_unknown(name, owner, short, plugins))
     if len(claims) > 1:
         ways = " or ".join(f"{each.full_name}{dot}{tag}" for each in claims)
         raise AmbiguousNameError(f"{name!r} is claimed by {len(claims)} plugins; write {ways}.")
@@ -135,9 +139,16 @@ def _plugin_named(name: str, plugins: Plugins) -> Plugin:
     )
 
 
-def _unknown(name: str, stem: str, plugins: Plugins) -> str:
-    names = {each for found in _cards(plugins) for each in (found.card.name, *found.card.aliases)}
-    hints = suggestion(stem, sorted(names)) or " `zoo list` shows all names."
+def _unknown(name: str, owner: str, short: str, plugins: Plugins) -> str:
+    """The message for a name that no card has, in one plugin or (owner "") in all."""
+    prefix = f"{owner}/" if owner else ""
+    names = {
+        prefix + each
+        for found in _cards(plugins)
+        if owner in ("", found.plugin.name)
+        for each in (found.card.name, *found.card.aliases)
+    }
+    hints = suggestion(prefix + short.lower(), sorted(names)) or " `zoo list` shows all names."
     return f"unknown name {name!r}.{hints}{_unavailable(plugins)}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,17 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core import folder, model_card
-from zoo_core.cache import Cache
-from zoo_core.card import Card
+from zoo_core.card import Card, json_mapping
 from zoo_core.checkpoint import TENSOR_FILES, TensorInfo, tensors_file, write_tensors
-from zoo_core.errors import CardError, SaveError, WeightsMismatchError, ZooError
-from zoo_core.hub import Access, explained
+from zoo_core.errors import CardError, ConfigError, SaveError, WeightsMismatchError
 from zoo_core.loading import check_config
 from zoo_core.origin import Origin, import_string
-from zoo_core.plugins import installed
 from zoo_core.registry import resolve
 
 README = "README.md"
+_SHARDS = "model-*-of-*.safetensors"
 
 
 def save(
@@ -68,26 +67,28 @@ def save(
         "license": license,
         "metrics": metrics,
         "preprocessing": preprocessing,
-        "labels": None if labels is None else tuple(labels),
+        "labels": labels,
         "description": description,
     }
+    obj = _unwrapped(obj)
     origin = _origin(obj, name, config, described)
     _check_saveable(obj, origin)
     target = Path(path).expanduser()
     if target.exists() and not target.is_dir():
         raise SaveError(f"{target} exists and is not a folder.")
-    created = not target.exists()
+    made = [folder for folder in (target, *target.parents) if not folder.exists()]
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".zoo-", dir=target) as scratch:
             _write(obj, origin, Path(scratch), shard_size)
             _move_in(Path(scratch), target)
-    except OSError as error:
-        if created:
+    except BaseException as error:
+        for empty in made:
             with contextlib.suppress(OSError):
-                target.rmdir()
-        where = error.filename or target
-        raise SaveError(f"cannot write {where}: {error.strerror or error}.") from error
+                empty.rmdir()
+        if isinstance(error, OSError):
+            raise SaveError(f"cannot write {target}: {error.strerror or error}.") from error
+        raise
     return target
 
 
@@ -115,8 +116,7 @@ def push(
         **description: the other arguments of `save`.
 
     Raises:
-        SaveError: as `save`.
-        FetchError: the Hub refused or cannot be reached.
+        SaveError: as `save`; or the Hub refused, or cannot be reached.
     """
     from huggingface_hub import HfApi
 
@@ -128,19 +128,46 @@ def push(
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
             kept = api.file_exists(repo_id, README, revision=revision)
+            readme = (written / README).read_text(encoding="utf-8")
+            readme = readme.replace(model_card.PLACEHOLDER, f"hf-hub:{repo_id}")
+            (written / README).write_text(readme, encoding="utf-8")
             api.upload_folder(
                 repo_id=repo_id,
                 folder_path=written,
                 revision=revision,
                 commit_message=message,
                 ignore_patterns=[README] if kept else None,
-                delete_patterns=["model*.safetensors*"],
+                delete_patterns=[*TENSOR_FILES, _SHARDS],
             )
-        except ZooError:
-            raise
         except Exception as error:
-            raise explained(error, repo, Access(Cache.at(), installed().fetch)) from error
+            raise SaveError(f"{repo} cannot be pushed: {_refusal(error)}") from error
     return f"{api.endpoint}/{repo_id}"
+
+
+def _refusal(error: Exception) -> str:
+    """Why the Hub did not take an upload, and what to do about it, in one line."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, HfHubHTTPError) and status in (401, 403):
+        return (
+            f"the Hub answered {status}. Log in with `hf auth login`, or pass token= with a token "
+            "that may write there."
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if reason.endswith(".") else f"{reason}."
+
+
+def _unwrapped(obj: Any) -> Any:
+    """The module inside `torch.compile`'s and the data parallel wrappers, if it is in one."""
+    if "torch" in sys.modules:
+        from torch.nn import DataParallel
+        from torch.nn.parallel import DistributedDataParallel
+
+        obj = getattr(obj, "_orig_mod", obj)
+        if isinstance(obj, (DataParallel, DistributedDataParallel)):
+            obj = obj.module
+    return obj
 
 
 def _origin(
@@ -159,10 +186,9 @@ def _origin(
         )
     try:
         weights = folder.updated(origin.weights, described)
-        merged = {**origin.config, **(config or {})}
+        merged = json_mapping({**origin.config, **(config or {})}, "config")
         check_config(import_string(origin.card.factory), merged, origin.name)
-        json.dumps(merged, allow_nan=False)
-    except (CardError, TypeError, ValueError) as error:
+    except (CardError, ConfigError, TypeError) as error:
         raise SaveError(f"this {type(obj).__name__} cannot be saved so: {error}") from error
     return replace(origin, config=merged, weights=weights)
 
@@ -177,17 +203,25 @@ def _check_saveable(obj: Any, origin: Origin) -> None:
         if not isinstance(obj, torch.nn.Module):
             given = type(obj).__name__
             raise SaveError(f"expected a torch.nn.Module of {origin.name}, got a {given}.")
-        skeleton = lean.build(import_string(origin.card.factory), origin.config)
-        infos = {
-            name: TensorInfo(tuple(tensor.shape), str(tensor.dtype))
-            for name, tensor in obj.state_dict().items()
-        }
+        infos = {}
+        for name, tensor in obj.state_dict().items():
+            if not isinstance(tensor, torch.Tensor) or tensor.is_meta:
+                raise SaveError(f"{name} has no values to save: it is {_held(tensor)}.")
+            infos[name] = TensorInfo(tuple(tensor.shape), str(tensor.dtype))
         try:
+            skeleton = lean.build(import_string(origin.card.factory), origin.config)
             lean.check_fit(skeleton, infos, "the object's tensors")
-        except WeightsMismatchError as error:
-            raise SaveError(f"{error} Pass config= with what has changed since.") from error
+        except (WeightsMismatchError, TypeError, ValueError) as error:
+            raise SaveError(
+                f"this {type(obj).__name__} is not what {origin.name} makes of its configuration: "
+                f"{error} Pass config= with what has changed since."
+            ) from error
     elif origin.card.kind == "estimator":
         raise SaveError(f"{origin.name} is an estimator; save those with skops or joblib.")
+
+
+def _held(value: Any) -> str:
+    return "on the meta device" if getattr(value, "is_meta", False) else f"a {type(value).__name__}"
 
 
 def _has_tensors(card: Card) -> bool:
@@ -196,12 +230,18 @@ def _has_tensors(card: Card) -> bool:
 
 def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> None:
     if _has_tensors(origin.card):
-        write_tensors(obj.state_dict(), scratch, shard_size)
+        try:
+            write_tensors(obj.state_dict(), scratch, shard_size)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise SaveError(f"the tensors cannot be written: {reason}") from error
     tensors = tensors_file(scratch)
     content = folder.describe(origin, tensors.name if tensors else None)
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     (scratch / folder.CONFIG).write_text(text, encoding="utf-8")
-    (scratch / README).write_text(model_card.text(origin), encoding="utf-8")
+    plugin = resolve(origin.name).plugin
+    text = model_card.text(origin, plugin.distribution)
+    (scratch / README).write_text(text, encoding="utf-8")
 
 
 def _move_in(scratch: Path, target: Path) -> None:
@@ -211,7 +251,7 @@ def _move_in(scratch: Path, target: Path) -> None:
     for path in fresh:
         if path.name != README or not (target / README).exists():
             path.replace(target / path.name)
-    stale = [*target.glob("model-*-of-*.safetensors"), *(target / name for name in TENSOR_FILES)]
+    stale = [*target.glob(_SHARDS), *(target / name for name in TENSOR_FILES)]
     for path in stale:
         if path.name not in names:
             path.unlink(missing_ok=True)

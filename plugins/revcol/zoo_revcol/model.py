@@ -17,7 +17,7 @@ from zoo_revcol.column import Column
 from zoo_revcol.head import Head
 from zoo_revcol.level import Level
 from zoo_revcol.stem import PATCH_SIZE, Stem
-from zoo_revcol.validation import boolean, four_integers, integer, odd, real
+from zoo_revcol.validation import boolean, four_integers, integer, odd, positive, real
 
 MIN_IMAGE_SIZE = 32
 FINE_TUNING_SCALE = 0.001
@@ -144,8 +144,15 @@ class RevCol(nn.Module):
 
         Returns:
             Logits [B, num_classes], or features [B, channels[3]].
+
+        Raises:
+            InputError: a top map of another shape.
         """
         top = features if isinstance(features, Tensor) else features[-1]
+        if top.ndim != 4 or top.shape[1] != self.num_features:
+            raise InputError(
+                f"the top map has shape {tuple(top.shape)}; expected [B, {self.num_features}, h, w]."
+            )
         return self.head(top, pre_logits)
 
     def invert(
@@ -247,6 +254,8 @@ class RevCol(nn.Module):
             )
 
     def _check_features(self, features: Sequence[Tensor], stem: Tensor) -> None:
+        if stem.ndim != 4:
+            raise InputError(f"stem has shape {tuple(stem.shape)}; expected [B, C, h, w].")
         given = [tuple(map_.shape) for map_ in (stem, *features)]
         height, width = stem.shape[-2:]
         expected = [
@@ -266,19 +275,21 @@ def revcol(**config: Any) -> RevCol:
     Raises:
         ConfigError: an argument that RevCol does not take, a missing one, or a bad value.
     """
-    signature = inspect.signature(RevCol)
     try:
-        signature.bind(**config)
+        _SIGNATURE.bind(**config)
     except TypeError as error:
-        known = ", ".join(signature.parameters)
+        known = ", ".join(_SIGNATURE.parameters)
         raise ConfigError(f"revcol: {error}; it takes {known}.") from error
     return RevCol(**config)
 
 
+_SIGNATURE = inspect.signature(RevCol)
+# For help() and for the zoo, which read the arguments and their defaults there.
+revcol.__signature__ = _SIGNATURE
+
+
 def _alpha_options(alpha_init: Any, alpha_min: Any) -> dict[str, float]:
-    alpha_init, alpha_min = real("alpha_init", alpha_init), real("alpha_min", alpha_min)
-    if alpha_min <= 0:
-        raise ConfigError(f"alpha_min is {alpha_min}; expected more than 0.")
+    alpha_init, alpha_min = real("alpha_init", alpha_init), positive("alpha_min", alpha_min)
     if abs(alpha_init) < alpha_min:
         raise ConfigError(f"alpha_init is {alpha_init}; expected at least alpha_min in magnitude.")
     return {"alpha_init": alpha_init, "alpha_min": alpha_min}

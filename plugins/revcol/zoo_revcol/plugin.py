@@ -84,6 +84,16 @@ def zoo_cards() -> Iterable[Card]:
                 ),
             ],
         ),
+        Card(
+            name="revcol-nano",
+            kind="model",
+            factory="zoo_revcol.model:revcol",
+            config=VARIANTS["nano"].config(),
+            summary="Reversible Column Network of half a million parameters, for 32-pixel images",
+            task="image-classification",
+            paper=PAPER,
+            transform="zoo_revcol.transforms:evaluation",
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo_core.errors import ConfigError, InputError
 from zoo_revcol.timm_data import timm_data
-from zoo_revcol.validation import integer, real
+from zoo_revcol.validation import integer, positive, real
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,10 +55,10 @@ def evaluation(
     _check_size(input_size)
     _check_choice("interpolation", interpolation, _INTERPOLATIONS)
     _check_choice("crop_mode", crop_mode, _CROP_MODES)
-    if real("crop_pct", crop_pct, minimum=0.0) == 0.0 or crop_pct > 1.0:
-        raise ConfigError(f"crop_pct is {crop_pct}; expected a share in (0, 1].")
-    _check_statistics("mean", mean)
-    _check_statistics("std", std)
+    if positive("crop_pct", crop_pct) > 1.0:
+        raise ConfigError(f"crop_pct is {crop_pct}; expected at most 1.")
+    _check_statistics("mean", mean, real)
+    _check_statistics("std", std, positive)
     transform = timm_data().create_transform(
         input_size=tuple(input_size),
         interpolation=interpolation,
@@ -82,22 +82,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image: any PIL image with at least one pixel.
 
     Raises:
-        InputError: not a PIL image, one without pixels, or a mode that has no RGB (such as LAB).
+        InputError: not a PIL image, or one without pixels.
     """
     if not isinstance(image, Image.Image):
         raise InputError(f"the image is a {type(image).__name__}; expected a PIL.Image.Image.")
     if min(image.size) < 1:
         raise InputError(f"the image has size {image.size}; expected at least one pixel.")
-    try:
-        if image.mode.startswith("I"):
-            image = _grey(image)
-        elif "transparency" in image.info or image.mode.endswith(("A", "a")):
-            image = image.convert("RGBA")
-            background = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(background, image)
-        return image.convert("RGB")
-    except ValueError as error:
-        raise InputError(f"an image of mode {image.mode} has no RGB form: {error}.") from error
+    if image.mode.startswith("I"):
+        image = _grey(image)
+    elif "transparency" in image.info or image.mode.endswith(("A", "a")):
+        # The modes with a small "a" hold premultiplied colours, which convert only this way.
+        image = image.convert(image.mode.replace("a", "A")).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def without_ends(image: Image.Image) -> Image.Image:
@@ -135,8 +132,8 @@ def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
 
 
-def _check_statistics(name: str, values: Any) -> None:
+def _check_statistics(name: str, values: Any, check: Callable[[str, Any], float]) -> None:
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 3:
         raise ConfigError(f"{name} is {values!r}; expected three numbers, one a channel.")
     for value in values:
-        real(name, value)
+        check(name, value)

@@ -46,6 +46,13 @@ def real(name: str, value: Any, minimum: float = -math.inf, below: float = math.
     return float(value)
 
 
+def positive(name: str, value: Any) -> float:
+    """Returns `value` as a finite float above 0, or raises ConfigError."""
+    if real(name, value) <= 0:
+        raise ConfigError(f"{name} is {value!r}; expected more than 0.")
+    return float(value)
+
+
 def boolean(name: str, value: Any) -> bool:
     """Returns `value`, which must be True or False, or raises ConfigError."""
     if not isinstance(value, bool):
