@@ -11,6 +11,7 @@ patch `huggingface_hub.constants.HF_HUB_DISABLE_XET`. Downloads are plain HTTP i
 """
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -19,6 +20,8 @@ import os
 import re
 import secrets
 import socket
+import ssl
+import struct
 import sys
 import tempfile
 import threading
@@ -157,6 +160,7 @@ class Request:
     range: str | None
     authorization: str | None
     sent: int = 0
+    if_range: str | None = None
 
 
 @dataclass
@@ -191,6 +195,8 @@ class _HubError(Exception):
 class HubServer:
     """A Hub on `http://127.0.0.1:PORT`, running from construction until `close` (or `with`).
 
+    With `tls`, a server context whose certificate names 127.0.0.1, it is on `https://` instead.
+
     Attributes:
         url: the endpoint to give to the client.
         token: the one token that may write; it reads everything too.
@@ -200,12 +206,17 @@ class HubServer:
     """
 
     def __init__(
-        self, *, token: str = "hf_writer", redirect: Literal["none", "same", "other"] = "none"
+        self,
+        *,
+        token: str = "hf_writer",
+        redirect: Literal["none", "same", "other"] = "none",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.token: Final = token
         self.redirect: Literal["none", "same", "other"] = redirect
         self.repos: Final[dict[str, Repo]] = {}
-        self.plain: Final[dict[str, tuple[Blob, bool, bool]]] = {}
+        self.plain: Final[dict[str, tuple[Blob, bool, bool, bool]]] = {}
+        self.moved: Final[dict[str, str]] = {}
         self.objects: Final[dict[str, Blob]] = {}
         self.connections: Final[set[socket.socket]] = set()
         self.lock: Final = threading.RLock()
@@ -218,7 +229,12 @@ class HubServer:
         self._server: Final = _Server(("127.0.0.1", 0), _Handler)
         self._server.hub = self
         self.port: Final[int] = self._server.server_address[1]
-        self.url: Final = f"http://127.0.0.1:{self.port}"
+        self.url: Final = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        if tls is not None:
+            # The handshake is left to the thread of the connection.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         serve = self._server.serve_forever
         self._thread: Final = threading.Thread(target=serve, args=(0.02,), daemon=True)
         self._thread.start()
@@ -311,10 +327,29 @@ class HubServer:
         self.repos[repo].gated = True
 
     def add_plain(
-        self, path: str, content: Content, *, etag: bool = True, ranges: bool = True
+        self,
+        path: str,
+        content: Content,
+        *,
+        etag: bool = True,
+        ranges: bool = True,
+        compress: bool = False,
     ) -> str:
-        """Serve a file outside of any repo, with or without ETag and Range; returns its URL."""
-        self.plain[path] = (Blob(path, content, lfs=True), etag, ranges)
+        """Serve a file outside of any repo; returns its URL.
+
+        Args:
+            path: where below `/files/`.
+            content: as for `add_file`.
+            etag: answer with an ETag.
+            ranges: heed Range.
+            compress: gzip it for clients that accept that.
+        """
+        self.plain[path] = (Blob(path, content, lfs=True), etag, ranges, compress)
+        return f"{self.url}/files/{quote(path)}"
+
+    def add_redirect(self, path: str, target: str) -> str:
+        """Answer a plain path with a redirect to another URL; returns the URL that redirects."""
+        self.moved[path] = target
         return f"{self.url}/files/{quote(path)}"
 
     # Faults: each hits the next `times` requests that match (None: all of them)
@@ -346,9 +381,11 @@ class HubServer:
         """Wait before answering."""
         self._script("delay", times, path_contains, seconds, method)
 
-    def break_transfer(self, after: int, times: int | None = 1, path_contains: str = "") -> None:
-        """Close the connection after that many body bytes of a GET."""
-        self._script("break", times, path_contains, after)
+    def break_transfer(
+        self, after: int, times: int | None = 1, path_contains: str = "", *, reset: bool = False
+    ) -> None:
+        """Close the connection after that many body bytes of a GET, or reset it (TCP RST)."""
+        self._script("break", times, path_contains, (after, reset))
 
     def corrupt(
         self, path_contains: str = "", times: int | None = 1, *, at: int | None = None
@@ -427,7 +464,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that hang up between requests; show what is a bug here."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 
@@ -513,7 +550,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log(self, status: int) -> int:
         """Record the request with its status; returns its place in the log."""
         given = self.headers.get("Range"), self.headers.get("Authorization")
-        return self.hub.record(Request(self.command, self.target, status, *given))
+        if_range = self.headers.get("If-Range")
+        return self.hub.record(
+            Request(self.command, self.target, status, *given, if_range=if_range)
+        )
 
     def start(self, status: int, length: int, headers: Mapping[str, str]) -> None:
         """Send status and headers, once the request's body is out of the way."""
@@ -569,13 +609,19 @@ class _Handler(BaseHTTPRequestHandler):
         flip = -1
         if value["corrupt"]:
             flip = length // 2 if value["corrupt"].value is None else value["corrupt"].value
-        left = min(length, value["break"].value) if value["break"] else length
+        after, reset = value["break"].value if value["break"] else (length, False)
+        left = min(length, after)
         for chunk in blob.chunks(first, left):
             if 0 <= flip < len(chunk):
                 chunk = chunk[:flip] + bytes([chunk[flip] ^ 0xFF]) + chunk[flip + 1 :]
             flip -= len(chunk)
             self.write(chunk)
             length -= len(chunk)
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
+            raise ConnectionResetError("scripted reset")
         # Short of the announced length, for a scripted break or a file that shrank.
         self.close_connection |= length > 0
 
@@ -635,11 +681,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply_file(blob, headers)
 
     def plain_file(self, path: str) -> None:
+        if path in self.hub.moved:
+            self.start(302, 0, {"Location": self.hub.moved[path]})
+            return
         if path not in self.hub.plain:
             raise _HubError(404, "No such file")
-        blob, etag, ranges = self.hub.plain[path]
+        blob, etag, ranges, compress = self.hub.plain[path]
         # Not a hash of the content that a client could take for a checksum.
         headers = {"ETag": f'"{blob.size:x}-{blob.sha256[:16]}"'} if etag else {}
+        if compress and "gzip" in self.headers.get("Accept-Encoding", ""):
+            blob = Blob(path, gzip.compress(b"".join(blob.chunks(0, blob.size))))
+            headers["Content-Encoding"] = "gzip"
         self.reply_file(blob, headers, ranges=ranges)
 
     def model_info(self, repo: str, revision: str | None) -> None:

@@ -101,7 +101,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def make(*cards: Card) -> None:
         real = plugins.installed()
         mine = Plugins((Plugin("mine", "zoo-mine", "1", cards), *real.all), real.manager)
-        for module in ("zoo_core.loading", "zoo_core.registry", "zoo_core.saving"):
+        for module in ("zoo_core.loading", "zoo_core.registry"):
             monkeypatch.setattr(f"{module}.installed", lambda: mine)
 
     monkeypatch.setitem(sys.modules, THIS, sys.modules[__name__])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo_core import __version__
 from zoo_core.errors import ZooError, ZooWarning
 from zoo_core.registry import info
 from zoo_core.registry import list_names as list
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from zoo_core.loading import load
     from zoo_core.saving import push, save
 
-__all__ = ["ZooError", "ZooWarning", "info", "list", "load", "push", "save"]
+__all__ = ["ZooError", "ZooWarning", "__version__", "info", "list", "load", "push", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -76,23 +76,23 @@ def _transfer(url: str, part: Path) -> None:
                 raise FetchError(f"{url} redirects to {each.url}; expected an https:// address.")
         status, sent = response.status_code, response.headers
         if have and status == 206 and sent.get("Content-Range", "").startswith(f"bytes {have}-"):
-            _save(response, part, have)
+            _save(response, url, part, have)
             return
         if not (have and status in (206, 416)):
             hf_raise_for_status(response)
             if status != 200:
                 raise FetchError(f"{url}: the server answered {status}; expected the file.")
-            _save(response, part, 0)
+            _save(response, url, part, 0)
             return
     part.unlink()  # the server has less than this, or does not know where it ends
     _transfer(url, part)
 
 
-def _save(response: Any, part: Path, have: int) -> None:
+def _save(response: Any, url: str, part: Path, have: int) -> None:
     """Writes an answer's body after the first `have` bytes of a partial file."""
     from huggingface_hub.utils import tqdm
 
-    url, sent = str(response.url), response.headers
+    sent = response.headers
     length = sent.get("Content-Length", "")
     left = int(length) if length.isdigit() else None
     require_space(part.parent, left, url)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from zoo_core.origin import Origin
 
-PLACEHOLDER = "./FOLDER"
+PLACEHOLDER = "hf-hub:OWNER/NAME"
 """What the model card gives to `zoo.load`, until it is known where the object goes."""
 _USE = f"""```python
 import zoo

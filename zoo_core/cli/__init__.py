@@ -22,12 +22,17 @@ def main() -> None:
     debug = _DEBUG in sys.argv[1:]
     warnings.showwarning = _show_warning
     try:
-        build()(args=[argument for argument in sys.argv[1:] if argument != _DEBUG])
+        try:
+            build()(args=[argument for argument in sys.argv[1:] if argument != _DEBUG])
+        finally:
+            sys.stdout.flush()
     except ZooError as error:
         if debug:
             raise
         print(f"zoo: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; Python must not flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,10 +16,13 @@ def command(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     plugin: Annotated[str | None, typer.Option(help="Only this plugin.")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option(help="Only with, or without, pretrained weights.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the names of the zoo."""
-    found = search(kind=kind, task=task, plugin=plugin)
+    found = search(kind=kind, task=task, plugin=plugin, pretrained=pretrained)
     if json:
         output.as_json(
             [

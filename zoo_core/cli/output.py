@@ -8,17 +8,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints rows under a heading; in a pipe, without heading, one line a row."""
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(" ".join(cell.split()) for cell in row))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, title=title, title_justify="left", header_style="bold")
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        drawn.add_column(Text(column), overflow="fold", no_wrap=place < max(1, len(columns) - 2))
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     Console().print(drawn)

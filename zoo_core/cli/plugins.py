@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zoo_core.cli import output
-from zoo_core.plugins import installed
+from zoo_core.plugins import Plugin, installed
 
 
 def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the plugins: active, blocked by ZOO_PLUGINS, or broken and why."""
-    found = [
-        {
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "status": plugin.status,
-            "cards": [card.name for card in plugin.cards],
-            "error": plugin.error,
-        }
-        for plugin in installed().all
-    ]
     if json:
-        output.as_json(found)
+        output.as_json([_described(plugin) for plugin in installed().all])
         return
     rows = [
-        (
-            str(each["name"]),
-            f"{each['distribution']} {each['version']}",
-            str(each["status"]),
-            str(each["error"] or f"{len(each['cards'] or '')} cards"),
-        )
-        for each in found
+        (plugin.name, f"{plugin.distribution} {plugin.version}", plugin.status, _details(plugin))
+        for plugin in installed().all
     ]
-    output.table(("plugin", "distribution", "status", "cards"), rows)
+    output.table(("plugin", "distribution", "status", "details"), rows)
+
+
+def _details(plugin: Plugin) -> str:
+    if plugin.status == "active":
+        count = len(plugin.cards)
+        return f"{count} card{'' if count == 1 else 's'}"
+    return plugin.error or "not in ZOO_PLUGINS"
+
+
+def _described(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "status": plugin.status,
+        "cards": [card.name for card in plugin.cards],
+        "error": plugin.error,
+    }

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo_core.card import Card
 from zoo_core.cli import output
-from zoo_core.errors import InputError, ZooError
+from zoo_core.errors import InputError, UnknownNameError, ZooError
+from zoo_core.registry import resolve
 
 if TYPE_CHECKING:
     import torch
@@ -25,19 +27,24 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Classify images with a model's pretrained weights."""
-    pictures = [_opened(path) for path in images]
+    _check_name(name)
+    for path in images:
+        _opened(path)
     import torch
 
     from zoo_core.loading import load
 
     model = load(name, device=device, cache_dir=cache_dir)
-    if model.zoo.card.task != _TASK:
-        raise ZooError(f"{name} is for {model.zoo.card.task}; zoo predict needs {_TASK}.")
+    _check_task(name, model.zoo.card)
     transform, labels = model.zoo.transform(), model.zoo.labels()
     results = []
-    for path, picture in zip(images, pictures, strict=True):
+    for path in images:
+        try:
+            inputs = transform(_opened(path)).unsqueeze(0).to(device)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         with torch.inference_mode():
-            logits = model(transform(picture).unsqueeze(0).to(device))
+            logits = model(inputs)
         results.append((path, _ranked(logits[0], labels, top)))
     if json:
         output.as_json(
@@ -58,6 +65,22 @@ def command(
     output.table(("image", "label", "probability"), rows)
 
 
+def _check_name(name: str) -> None:
+    """Refuses, before anything is fetched, a card that cannot classify images."""
+    try:
+        found = resolve(name)
+    except UnknownNameError:
+        return  # perhaps a folder or a repository
+    _check_task(name, found.card)
+    if found.weights is None:
+        raise ZooError(f"{name} has no pretrained weights to predict with.")
+
+
+def _check_task(name: str, card: Card) -> None:
+    if card.task != _TASK:
+        raise ZooError(f"{name} is for {card.task}; zoo predict needs {_TASK}.")
+
+
 def _ranked(logits: torch.Tensor, labels: tuple[str, ...], top: int) -> list[tuple[str, float]]:
     """The `top` most probable (label, probability) of logits [K]; without labels, the index."""
     best = logits.float().softmax(dim=0).topk(min(top, len(logits)))
@@ -68,15 +91,15 @@ def _ranked(logits: torch.Tensor, labels: tuple[str, ...], top: int) -> list[tup
 
 
 def _opened(path: Path) -> Any:
-    """The image in a file, read whole, so that a bad one is an error before any weights are."""
+    """The image in a file, read whole and upright as its EXIF says."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise ZooError(f"zoo predict needs Pillow, which is missing: {error}.") from error
     try:
         with Image.open(path) as image:
             image.load()
-            return image.copy()
+            return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}.") from error
     except UnidentifiedImageError as error:
