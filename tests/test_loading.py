@@ -319,9 +319,7 @@ def test_a_revision_is_refused_where_it_has_no_meaning(register: Any, tmp_path: 
 
 def test_several_threads_can_load_at_once(saved: Path) -> None:
     models: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: models.append(zoo.load(saved))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: models.append(zoo.load(saved))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -341,7 +339,9 @@ print(model.zoo.weights.tag, tuple(logits.shape), f"{logits.double().sum().item(
 """
 
 
-def test_an_official_checkpoint_is_found_by_name_fetched_verified_and_loaded(tmp_path: Path) -> None:
+def test_an_official_checkpoint_is_found_by_name_fetched_verified_and_loaded(
+    tmp_path: Path,
+) -> None:
     """A true-size RevCol-T in the authors' format, at the revision that the card pins."""
     from zoo_revcol.convert import to_megvii
 

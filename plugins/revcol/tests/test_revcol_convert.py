@@ -8,7 +8,7 @@ import torch
 from zoo_core.errors import ConfigError, WeightsMismatchError, ZooWarning
 from zoo_revcol.convert import config_of, from_megvii, head_config, pad_kernels, to_megvii
 from zoo_revcol.keys import official_name, our_name
-from zoo_revcol.model import RevCol, revcol
+from zoo_revcol.model import RevCol
 from zoo_revcol.variants import VARIANTS
 
 SMALL = {
@@ -52,7 +52,7 @@ def test_true_sizes_go_there_and_back(variant, reference):
     official = on_meta(reference.shapes(**config))
     ours = from_megvii(official)
     with torch.device("meta"):
-        model = revcol(**config)
+        model = RevCol(**config)
     expected = model.state_dict()
     assert list(ours) == list(expected)
     assert {name: value.shape for name, value in ours.items()} == {
@@ -85,7 +85,7 @@ def test_supervised_checkpoints_of_true_size(variant, classes, reference):
 def test_supervised_checkpoints_give_the_last_head(classes, reference, images):
     shapes = reference.shapes(**SMALL, num_classes=classes, supervised=True)
     weights = reference.random_weights(shapes)
-    model = revcol(**config_of(weights)).double()
+    model = RevCol(**config_of(weights)).double()
     model.load_state_dict(from_megvii(weights), strict=True)
     image = images(2, 3, 64, 64)
     expected = reference.logits(weights, reference.columns(weights, image)[-1][3], "cls_blocks.3")

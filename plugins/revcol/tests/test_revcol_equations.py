@@ -10,7 +10,7 @@ from zoo_revcol.column import Column
 from zoo_revcol.convert import from_megvii
 from zoo_revcol.drop_path import DropPath
 from zoo_revcol.level import Level
-from zoo_revcol.model import RevCol, revcol
+from zoo_revcol.model import RevCol
 from zoo_revcol.variants import VARIANTS
 
 
@@ -24,7 +24,7 @@ def assert_close(actual, expected, tolerance):
 def test_every_variant_equals_the_reference(variant, size, narrow, reference, images):
     config = narrow(variant)
     weights = reference.random_weights(reference.shapes(**config))
-    model = revcol(**config).double().eval()
+    model = RevCol(**config).double().eval()
     model.load_state_dict(from_megvii({"model": weights}), strict=True)
     image = images(2, 3, *size)
     expected = reference.columns(weights, image)
@@ -43,7 +43,7 @@ def test_every_variant_equals_the_reference(variant, size, narrow, reference, im
 def test_other_kernels_equal_the_reference(kernel_size, narrow, reference, images):
     config = narrow("nano", kernel_size=kernel_size, in_chans=1)
     weights = reference.random_weights(reference.shapes(**config))
-    model = revcol(**config).double().eval()
+    model = RevCol(**config).double().eval()
     model.load_state_dict(from_megvii(weights))
     image = images(1, 1, 64, 32)
     expected = reference.columns(weights, image)[-1]

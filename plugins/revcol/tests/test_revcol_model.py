@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import gc
-import inspect
 import weakref
 
 import pytest
 import torch
 from torch import nn
 
+import zoo
 from zoo_core.errors import ConfigError, InputError
-from zoo_revcol.model import RevCol, revcol
+from zoo_revcol.model import RevCol
 from zoo_revcol.variants import VARIANTS
 
 PUBLISHED = {
@@ -29,7 +29,7 @@ SMALL = {"channels": (8, 12, 16, 20), "layers": (1, 1, 2, 1), "num_columns": 3, 
 @pytest.mark.parametrize("variant", PUBLISHED)
 def test_published_sizes(variant):
     with torch.device("meta"):
-        model = revcol(**VARIANTS[variant].config())
+        model = RevCol(**VARIANTS[variant].config())
     total, backbone, entries = PUBLISHED[variant]
     assert sum(parameter.numel() for parameter in model.parameters()) == total
     head = sum(parameter.numel() for parameter in model.head.parameters())
@@ -41,7 +41,7 @@ def test_published_sizes(variant):
 def test_a_model_built_without_memory_takes_tensors(make, images):
     model = make(SMALL, dtype=torch.float32)
     with torch.device("meta"):
-        empty = revcol(**SMALL).eval()
+        empty = RevCol(**SMALL).eval()
     empty.load_state_dict(model.state_dict(), assign=True)
     image = images(2, 3, 33, 47, dtype=torch.float32)
     assert torch.equal(empty(image), model(image))
@@ -265,23 +265,17 @@ def test_images_of_another_kind_are_refused():
 )
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ConfigError) as caught:
-        revcol(**{**SMALL, argument: value})
+        RevCol(**{**SMALL, argument: value})
     message = str(caught.value)
     assert argument in message
     assert "expected" in message
 
 
 def test_unknown_and_missing_arguments_are_named():
-    with pytest.raises(ConfigError, match=r"columns.*it takes channels, layers, num_columns"):
-        revcol(**SMALL, columns=4)
-    with pytest.raises(ConfigError, match="layers"):
-        revcol(channels=(1, 1, 1, 1), num_columns=1)
-
-
-def test_the_factory_shows_its_arguments():
-    parameters = inspect.signature(revcol).parameters
-    assert list(parameters) == list(inspect.signature(RevCol).parameters)
-    assert parameters["num_classes"].default == 1000
+    with pytest.raises(ConfigError, match=r"columns.*It takes: channels, layers, num_columns"):
+        zoo.load("revcol-t", pretrained=False, columns=4)
+    with pytest.raises(TypeError, match="layers"):
+        RevCol(channels=(1, 1, 1, 1), num_columns=1)
 
 
 def test_the_caller_s_lists_stay_as_they_are():

@@ -92,14 +92,14 @@ def test_opaque_images_of_every_mode_look_as_pillow_shows_them(path):
 
 def test_sixteen_bits_keep_their_range():
     image = Image.new("I;16", (3, 1))
-    for column, value in enumerate((0, 32896, 65535)):
+    for column, value in enumerate((0, 65279, 65535)):
         image.putpixel((column, 0), value)
-    big_endian = Image.frombytes("I;16B", (3, 1), bytes([0, 0, 128, 128, 255, 255]))
+    big_endian = Image.frombytes("I;16B", (3, 1), bytes([0, 0, 254, 255, 255, 255]))
     for grey in (image, image.convert("I"), big_endian):
         rgb = to_rgb(grey)
         assert [rgb.getpixel((column, 0)) for column in range(3)] == [
             (0, 0, 0),
-            (128, 128, 128),
+            (254, 254, 254),
             (255, 255, 255),
         ]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 _HOME = {
     "RevCol": "zoo_revcol.model",
-    "revcol": "zoo_revcol.model",
     "VARIANTS": "zoo_revcol.variants",
     "Variant": "zoo_revcol.variants",
     "config_of": "zoo_revcol.convert",

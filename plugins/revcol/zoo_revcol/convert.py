@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from zoo_core.checkpoint import converter
 from zoo_core.errors import ConfigError, WeightsMismatchError, ZooWarning, enumeration
 from zoo_revcol.keys import official_name, our_name
-from zoo_revcol.model import revcol
+from zoo_revcol.model import RevCol
 from zoo_revcol.validation import odd
 
 _CONTAINERS = ("model", "state_dict", "state_dict_ema")
@@ -56,7 +56,7 @@ def from_megvii(checkpoint: Any) -> dict[str, Tensor]:
             and `backbone.`.
 
     Returns:
-        The state dict of `revcol(**config_of(checkpoint))`.
+        The state dict of `RevCol(**config_of(checkpoint))`.
 
     Raises:
         WeightsMismatchError: not a RevCol checkpoint, tensors missing or of another shape.
@@ -105,7 +105,7 @@ def to_megvii(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def config_of(checkpoint: Any) -> dict[str, Any]:
-    """Infers the arguments of `revcol` from the names and shapes in an official checkpoint.
+    """Infers the arguments of `RevCol` from the names and shapes in an official checkpoint.
 
     Args:
         checkpoint: as for `from_megvii`.
@@ -126,7 +126,7 @@ def pad_kernels(state_dict: Mapping[str, Tensor], kernel_size: int) -> dict[str,
 
     Args:
         state_dict: of a `RevCol`; it is not changed.
-        kernel_size: the new odd size, for the argument `kernel_size` of `revcol`.
+        kernel_size: the new odd size, for the argument `kernel_size` of `RevCol`.
 
     Raises:
         ConfigError: an even size.
@@ -240,7 +240,7 @@ def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """The names and shapes of the network's state dict."""
     try:
         with torch.device("meta"):
-            state_dict = revcol(**config).state_dict()
+            state_dict = RevCol(**config).state_dict()
     except ConfigError as error:
         raise WeightsMismatchError(f"the checkpoint's shapes make no RevCol: {error}") from error
     return {name: tuple(tensor.shape) for name, tensor in state_dict.items()}

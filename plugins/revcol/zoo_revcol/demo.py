@@ -45,8 +45,8 @@ def command(
     ]
     rows.append(("all", str(len(right)), str(right.sum()), f"{100 * right.mean():.2f}"))
     size = sum(parameter.numel() for parameter in model.parameters())
-    title = f"zoo.load({NAME!r}): {size:,} parameters, digits held out of its training"
-    output.table(("digit", "images", "right", "accuracy (%)"), rows, title=title)
+    print(f"zoo.load({NAME!r}): {size:,} parameters, on digits held out of its training")
+    output.table(("digit", "images", "right", "accuracy (%)"), rows)
 
     picture = out / "digits.png"
     draw(test.images, labels[test.labels], labels[answers], probability, picture)

@@ -5,7 +5,6 @@ Source: Cai et al., "Reversible Column Networks", ICLR 2023, arXiv 2212.11696.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -151,7 +150,8 @@ class RevCol(nn.Module):
         top = features if isinstance(features, Tensor) else features[-1]
         if top.ndim != 4 or top.shape[1] != self.num_features:
             raise InputError(
-                f"the top map has shape {tuple(top.shape)}; expected [B, {self.num_features}, h, w]."
+                f"the top map has shape {tuple(top.shape)}; "
+                f"expected [B, {self.num_features}, h, w]."
             )
         return self.head(top, pre_logits)
 
@@ -264,28 +264,6 @@ class RevCol(nn.Module):
         ]
         if given != expected:
             raise InputError(f"stem and features have shapes {given}; expected {expected}.")
-
-
-def revcol(**config: Any) -> RevCol:
-    """Builds a RevCol; the factory that the cards name.
-
-    Args:
-        **config: the arguments of `RevCol`.
-
-    Raises:
-        ConfigError: an argument that RevCol does not take, a missing one, or a bad value.
-    """
-    try:
-        _SIGNATURE.bind(**config)
-    except TypeError as error:
-        known = ", ".join(_SIGNATURE.parameters)
-        raise ConfigError(f"revcol: {error}; it takes {known}.") from error
-    return RevCol(**config)
-
-
-_SIGNATURE = inspect.signature(RevCol)
-# For help() and for the zoo, which read the arguments and their defaults there.
-revcol.__signature__ = _SIGNATURE
 
 
 def _alpha_options(alpha_init: Any, alpha_min: Any) -> dict[str, float]:

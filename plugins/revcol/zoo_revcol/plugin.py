@@ -6,11 +6,14 @@ Top-1 accuracies are those that the authors report; sizes are those that the Hub
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo_core.card import Card, Paper, Weights
 from zoo_core.hookspecs import hookimpl
 from zoo_revcol.variants import VARIANTS
+
+if TYPE_CHECKING:
+    import typer
 
 PAPER = Paper(
     title="Reversible Column Networks",
@@ -33,12 +36,21 @@ _REVISION = "fa566a7e5e4d747edf8d252824e151d0d1d32895"
 _FOLDER = "hf://LarryTsai/RevCol/revcol_models/classification"
 _IMAGENET_1K = "zoo_revcol.labels:imagenet_1k"
 _IMAGENET_22K = "zoo_revcol.labels:imagenet_22k"
+_CIFAR10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 _FINE_TUNED = "Pretrained on ImageNet-22K, fine-tuned on ImageNet-1K at {} pixels."
 
 
 @hookimpl
+def zoo_commands(app: typer.Typer) -> None:
+    """Adds `zoo demo`."""
+    from zoo_revcol.demo import command
+
+    app.command("demo")(command)
+
+
+@hookimpl
 def zoo_cards() -> Iterable[Card]:
-    """Returns the cards of the paper's six sizes."""
+    """Returns the cards of the paper's six sizes and of nano."""
     return [
         _card("t", "tiny", [_in1k("revcol_tiny_1k.pth", 135_000_000, 82.2)]),
         _card("s", "small", [_in1k("revcol_small_1k.pth", 255_000_000, 83.5)]),
@@ -87,11 +99,27 @@ def zoo_cards() -> Iterable[Card]:
         Card(
             name="revcol-nano",
             kind="model",
-            factory="zoo_revcol.model:revcol",
+            factory="zoo_revcol.model:RevCol",
             config=VARIANTS["nano"].config(),
             summary="Reversible Column Network of half a million parameters, for 32-pixel images",
             task="image-classification",
             paper=PAPER,
+            weights=(
+                _trained_here(
+                    "digits",
+                    sha256="e793a3740396eb23c410c1500141ba0e1b389a0ec1df23934ecd49cb38c88fad",
+                    labels=tuple("0123456789"),
+                    accuracy=99.44,
+                    description="Trained here on scikit-learn's handwritten digits.",
+                ),
+                _trained_here(
+                    "cifar10",
+                    sha256="e793a3740396eb23c410c1500141ba0e1b389a0ec1df23934ecd49cb38c88fad",
+                    labels=_CIFAR10,
+                    accuracy=0.0,
+                    description="Trained here on a tenth of CIFAR-10's training images.",
+                ),
+            ),
             transform="zoo_revcol.transforms:evaluation",
         ),
     ]
@@ -101,7 +129,7 @@ def _card(letter: str, variant: str, weights: list[Weights]) -> Card:
     return Card(
         name=f"revcol-{letter}",
         kind="model",
-        factory="zoo_revcol.model:revcol",
+        factory="zoo_revcol.model:RevCol",
         config=VARIANTS[variant].config(),
         summary=f"Reversible Column Network, {variant}: image classifier and four-level backbone",
         task="image-classification",
@@ -169,6 +197,31 @@ def _released(
         config=config or {},
         metrics={} if top_1 is None else {"imagenet-1k top-1 (%)": top_1},
         preprocessing=_preprocessing(resolution),
+        labels=labels,
+        description=description,
+    )
+
+
+def _trained_here(
+    tag: str, *, sha256: str, labels: tuple[str, ...], accuracy: float, description: str
+) -> Weights:
+    """Weights of revcol-nano made by training/nano.py, which travel with the zoo."""
+    return Weights(
+        tag=tag,
+        source=f"bundled://revcol-nano.{tag}/model.safetensors",
+        license="apache-2.0",
+        sha256=sha256,
+        size=2_124_712,
+        config={"num_classes": len(labels)},
+        metrics={"test accuracy (%)": accuracy},
+        preprocessing={
+            "input_size": [3, 32, 32],
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.25, 0.25],
+        },
         labels=labels,
         description=description,
     )

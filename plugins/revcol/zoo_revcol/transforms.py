@@ -112,7 +112,9 @@ def without_ends(image: Image.Image) -> Image.Image:
 def _grey(image: Image.Image) -> Image.Image:
     sixteen_bits = image.mode != "I" or image.getextrema()[1] > 255
     image = image.convert("I")
-    return (image.point(lambda value: value * (1 / 257)) if sixteen_bits else image).convert("L")
+    if sixteen_bits:
+        image = image.point(lambda value: value * (1 / 257) + 0.5)
+    return image.convert("L")
 
 
 def _check_size(input_size: Any) -> None:

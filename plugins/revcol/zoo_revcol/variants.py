@@ -23,7 +23,7 @@ class Variant:
     top_down_skip: bool = False
 
     def config(self) -> dict[str, Any]:
-        """The keyword arguments of `zoo_revcol.model.revcol`, as JSON values."""
+        """The keyword arguments of `zoo_revcol.model.RevCol`, as JSON values."""
         return {
             "channels": list(self.channels),
             "layers": list(self.layers),
