@@ -6,7 +6,7 @@
 
 DIR holds cifar10_small.zip: JPEG images in folders train/<class>/ and test/<class>/. The recipe was
 settled on a validation split of the training images (`--validate`); the test images are looked at
-once, after the last epoch. Seed and epochs are fixed, and one thread computes, so that a run can be repeated.
+once, after the last epoch. Seed and epochs are fixed, one thread computes: runs can be repeated.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tqdm import trange
 
 import zoo
 from zoo_revcol import digits
+from zoo_revcol.plugin import CIFAR10
 from zoo_revcol.transforms import evaluation
 
-CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 PREPROCESSING = {
     "input_size": [3, 32, 32],
     "interpolation": "bicubic",
@@ -167,11 +167,11 @@ def build(network: str, num_classes: int, recipe: Recipe) -> nn.Module:
     )
 
 
-def load(task: str, data: Path | None) -> tuple[list[str], Split, Split]:
+def load(task: str, data: Path | None) -> tuple[tuple[str, ...], Split, Split]:
     """Returns the class names and the preprocessed training and test images."""
     transform = evaluation(**PREPROCESSING)
     if task == "digits":
-        names = [str(digit) for digit in range(10)]
+        names = tuple("0123456789")
         parts = [(part.images, part.labels) for part in digits.load_split()]
     else:
         if data is None:

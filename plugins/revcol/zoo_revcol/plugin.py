@@ -36,7 +36,18 @@ _REVISION = "fa566a7e5e4d747edf8d252824e151d0d1d32895"
 _FOLDER = "hf://LarryTsai/RevCol/revcol_models/classification"
 _IMAGENET_1K = "zoo_revcol.labels:imagenet_1k"
 _IMAGENET_22K = "zoo_revcol.labels:imagenet_22k"
-_CIFAR10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 _FINE_TUNED = "Pretrained on ImageNet-22K, fine-tuned on ImageNet-1K at {} pixels."
 
 
@@ -115,7 +126,7 @@ def zoo_cards() -> Iterable[Card]:
                 _trained_here(
                     "cifar10",
                     sha256="e793a3740396eb23c410c1500141ba0e1b389a0ec1df23934ecd49cb38c88fad",
-                    labels=_CIFAR10,
+                    labels=CIFAR10,
                     accuracy=0.0,
                     description="Trained here on a tenth of CIFAR-10's training images.",
                 ),
