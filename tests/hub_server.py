@@ -55,6 +55,7 @@ ROUTES: Final = tuple(
         ("POST", r"/api/validate-yaml", "validate_yaml", None),
         ("POST", r"/api/repos/create", "create_repo", "token"),
         ("POST", rf"/api/models/{REPO}/tag/{REVISION}", "create_tag", "token"),
+        ("POST", rf"/api/models/{REPO}/branch/{REVISION}", "create_branch", "token"),
         ("POST", rf"/api/models/{REPO}/preupload/{REVISION}", "preupload", "token"),
         ("POST", rf"/{REPO}\.git/info/lfs/objects/batch", "lfs_batch", "token"),
         ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", "lfs_upload", "signature"),
@@ -215,7 +216,7 @@ class HubServer:
         self.token: Final = token
         self.redirect: Literal["none", "same", "other"] = redirect
         self.repos: Final[dict[str, Repo]] = {}
-        self.plain: Final[dict[str, tuple[Blob, bool, bool, bool]]] = {}
+        self.plain: Final[dict[str, tuple[Blob, bool | str, bool, bool | str]]] = {}
         self.moved: Final[dict[str, str]] = {}
         self.objects: Final[dict[str, Blob]] = {}
         self.connections: Final[set[socket.socket]] = set()
@@ -331,18 +332,18 @@ class HubServer:
         path: str,
         content: Content,
         *,
-        etag: bool = True,
+        etag: bool | str = True,
         ranges: bool = True,
-        compress: bool = False,
+        compress: bool | Literal["always"] = False,
     ) -> str:
         """Serve a file outside of any repo; returns its URL.
 
         Args:
             path: where below `/files/`.
             content: as for `add_file`.
-            etag: answer with an ETag.
+            etag: answer with an ETag, or with this one.
             ranges: heed Range.
-            compress: gzip it for clients that accept that.
+            compress: gzip it for clients that accept that, or "always".
         """
         self.plain[path] = (Blob(path, content, lfs=True), etag, ranges, compress)
         return f"{self.url}/files/{quote(path)}"
@@ -400,6 +401,11 @@ class HubServer:
     def stall(self, seconds: float, times: int | None = 1, path_contains: str = "") -> None:
         """Send a GET's headers, then nothing for a while, then the body."""
         self._script("stall", times, path_contains, seconds)
+
+    def stop_after(self, count: int, *, seconds: float, path_contains: str = "") -> None:
+        """Send that many body bytes of the next GET, then nothing for a while, then hang up."""
+        self._script("break", 1, path_contains, (count, False))
+        self._script("linger", 1, path_contains, seconds)
 
     def heal(self) -> None:
         """Forget the faults that have not happened yet."""
@@ -583,7 +589,7 @@ class _Handler(BaseHTTPRequestHandler):
     def reply_file(self, blob: Blob, headers: Mapping[str, str], *, ranges: bool = True) -> None:
         """Answer with a file or the range of it that was asked for, and spoil it as scripted."""
         get = self.command == "GET"
-        faults = ("truncate", "break", "corrupt", "stall")
+        faults = ("truncate", "break", "corrupt", "stall", "linger")
         value = {kind: self.hub.take(kind, self.command, self.target) for kind in faults}
         size = min(blob.size, value["truncate"].value) if value["truncate"] else blob.size
         headers = {"Content-Type": "application/octet-stream", **headers}
@@ -617,6 +623,8 @@ class _Handler(BaseHTTPRequestHandler):
             flip -= len(chunk)
             self.write(chunk)
             length -= len(chunk)
+        if value["linger"]:
+            self.pause(value["linger"].value)
         if reset:
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -688,8 +696,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _HubError(404, "No such file")
         blob, etag, ranges, compress = self.hub.plain[path]
         # Not a hash of the content that a client could take for a checksum.
-        headers = {"ETag": f'"{blob.size:x}-{blob.sha256[:16]}"'} if etag else {}
-        if compress and "gzip" in self.headers.get("Accept-Encoding", ""):
+        tag = etag if isinstance(etag, str) else f'"{blob.size:x}-{blob.sha256[:16]}"'
+        headers = {"ETag": tag} if etag else {}
+        if compress == "always" or (compress and "gzip" in self.headers.get("Accept-Encoding", "")):
             blob = Blob(path, gzip.compress(b"".join(blob.chunks(0, blob.size))))
             headers["Content-Encoding"] = "gzip"
         self.reply_file(blob, headers, ranges=ranges)
@@ -749,6 +758,15 @@ class _Handler(BaseHTTPRequestHandler):
             if name in found.tags:
                 raise _HubError(409, f"Tag reference exists already: refs/tags/{name}")
             found.tags[name] = self.find_commit(found, revision)
+        self.reply_json({})
+
+    def create_branch(self, repo: str, revision: str) -> None:
+        start = self.read_json().get("startingPoint", "main")
+        with self.hub.lock:
+            found = self.find_repo(repo)
+            if revision in found.branches:
+                raise _HubError(409, f"Reference already exists: refs/heads/{revision}")
+            found.branches[revision] = self.find_commit(found, start)
         self.reply_json({})
 
     def preupload(self, repo: str, revision: str) -> None:

@@ -25,7 +25,9 @@ TENSORS = {
 }
 
 
-def written(folder: Path, tensors: Mapping[str, torch.Tensor], shard_size: str | int = "5GB") -> Path:
+def written(
+    folder: Path, tensors: Mapping[str, torch.Tensor], shard_size: str | int = "5GB"
+) -> Path:
     folder.mkdir(exist_ok=True)
     write_tensors(tensors, folder, shard_size)
     file = checkpoint.tensors_file(folder)

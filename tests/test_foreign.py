@@ -181,7 +181,9 @@ def test_nothing_that_a_file_names_is_called(tmp_path: Path, name: str, zip_form
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("name", ["os.system", "eval", "exec", "torch callable", "through a method"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "eval", "exec", "torch callable", "through a method"]
+)
 def test_the_attacks_do_work_on_the_usual_unpickler(tmp_path: Path, name: str) -> None:
     """The tests above would pass for attacks that cannot succeed: these do succeed."""
     canary = tmp_path / "canary"
@@ -302,7 +304,9 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_foreign(tmp_path / "nope.pth")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(program=st.binary(max_size=200))
 def test_any_bytes_as_a_program_end_in_a_value_or_a_checkpoint_error(
     tmp_path: Path, program: bytes
@@ -314,7 +318,9 @@ def test_any_bytes_as_a_program_end_in_a_value_or_a_checkpoint_error(
         assert "\n" not in str(error)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_a_file_with_one_changed_byte_never_runs_wild(
     tmp_path: Path, position: float, byte: int

@@ -120,7 +120,7 @@ def require_space(folder: Path, size: int | None, what: str) -> None:
     """
     if size is None:
         return
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
     free = shutil.disk_usage(existing).free
     if free < size:
         raise FetchError(

@@ -91,19 +91,17 @@ def verify(
         raise FetchError(f"cannot read {path}: {error.strerror or error}.") from error
     wanted = expected or (known.sha256 if known else actual)
     if actual != wanted:
-        removed = _remove(path, cache)
         claim = f"{origin} states" if origin else f"{cache.digests} recorded at first use"
         raise DigestError(
-            f"{key} has SHA-256 {actual}, but {claim} {wanted}. "
-            + f"The file was {'removed: load again to fetch it anew' if removed else 'kept'}. "
-            + "If it happens again, the publisher's file has changed or been tampered with."
+            f"{key} has SHA-256 {actual}, but {claim} {wanted}. {_discarded(path, cache)} If it "
+            "happens again, the publisher's file has changed or been tampered with."
         )
     _remember(cache, key, Record(actual, status.st_size, status.st_mtime_ns))
     return actual
 
 
-def _remove(path: Path, cache: Cache) -> bool:
-    """Removes a file of the cache and what it links to there (the Hub's blobs), if it may."""
+def _discarded(path: Path, cache: Cache) -> str:
+    """Removes a file of the cache and what it links to there (the Hub's blobs); says so."""
     chain = [path]
     while chain[-1].is_symlink():
         chain.append(chain[-1].parent / chain[-1].readlink())
@@ -111,9 +109,11 @@ def _remove(path: Path, cache: Cache) -> bool:
     try:
         for item in owned:
             item.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return bool(owned)
+    except OSError as error:
+        return f"Remove {error.filename} yourself: {error.strerror}."
+    if not owned:
+        return f"The file was left where it is: {path}."
+    return "The file was removed: load again to fetch it anew."
 
 
 def _records(cache: Cache) -> dict[str, Record]:

@@ -49,7 +49,8 @@ def download(url: str, target: Path, cache: Cache) -> None:
                 part.unlink(missing_ok=True)
             raise
         finally:
-            if not part.exists():
+            if not (part.exists() and _etag(part)):  # of no use to the next attempt
+                part.unlink(missing_ok=True)
                 _validator(part).unlink(missing_ok=True)
 
 

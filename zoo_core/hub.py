@@ -168,7 +168,7 @@ def _from_hub(weights: Weights, access: Access) -> _Found:
         )
 
     try:
-        path = patiently(download, weights.source)
+        path = patiently(download, weights.source, retried=_client_is_not_patient)
     except Exception as error:
         if not (isinstance(known, str) and is_transient(error)):
             raise
@@ -180,6 +180,14 @@ def _from_hub(weights: Weights, access: Access) -> _Found:
     blob = path.readlink().name if path.is_symlink() else ""
     published = blob if _SHA256.fullmatch(blob) else None
     return _Found(path, str(replace(file, revision=commit)), published)
+
+
+def _client_is_not_patient(error: Exception) -> bool:
+    """Whether an error may pass, and is not one that huggingface_hub has waited for already."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    waited = isinstance(error, HfHubHTTPError) and error.response.status_code in (408, 429)
+    return is_transient(error) and not waited
 
 
 def _from_url(weights: Weights, access: Access) -> _Found:
@@ -237,8 +245,10 @@ def explained(error: Exception, file: HubFile | str, access: Access) -> FetchErr
             hint = " Try again later."
         return FetchError(f"{name}: the server answered {status} {reason}.{hint}")
     if isinstance(error, (errors.HFValidationError, errors.LocalTokenNotFoundError)):
-        return FetchError(f"{name}: {first_line(error)}")
+        return FetchError(f"{name}: {first_line(error)}.")
     if isinstance(error, OSError) and (is_full(error) or error.errno in _READ_ONLY):
         folder = access.cache.hub if isinstance(file, HubFile) else access.cache.root
         return unwritable(error, folder)
-    return FetchError(f"{name} could not be downloaded ({first_line(error)}). Try again.")
+    return FetchError(
+        f"{name} could not be downloaded ({first_line(error)}). Check the connection and try again."
+    )
