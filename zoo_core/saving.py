@@ -186,7 +186,8 @@ def _origin(
         )
     try:
         weights = folder.updated(origin.weights, described)
-        merged = json_mapping({**origin.config, **(config or {})}, "config")
+        given = json_mapping({} if config is None else config, "config")
+        merged = json_mapping({**origin.config, **given}, "config")
         check_config(import_string(origin.card.factory), merged, origin.name)
     except (CardError, ConfigError, TypeError) as error:
         raise SaveError(f"this {type(obj).__name__} cannot be saved so: {error}") from error
@@ -201,8 +202,9 @@ def _check_saveable(obj: Any, origin: Origin) -> None:
         from zoo_core import lean
 
         if not isinstance(obj, torch.nn.Module):
-            given = type(obj).__name__
-            raise SaveError(f"expected a torch.nn.Module of {origin.name}, got a {given}.")
+            raise SaveError(
+                f"{origin.name} is a torch.nn.Module; got an object of type {type(obj).__name__}."
+            )
         infos = {}
         for name, tensor in obj.state_dict().items():
             if not isinstance(tensor, torch.Tensor) or tensor.is_meta:

@@ -23,7 +23,8 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         try:
-            build()(args=[argument for argument in sys.argv[1:] if argument != _DEBUG])
+            arguments = [argument for argument in sys.argv[1:] if argument != _DEBUG]
+            build()(arguments, prog_name="zoo")
         finally:
             sys.stdout.flush()
     except ZooError as error:
