@@ -90,10 +90,12 @@ import sys, torch
 from pathlib import Path
 from zoo_core.checkpoint import Checkpoint
 def peak():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 1024
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 torch.ones(2).bfloat16()
 start = peak()
-held = dict(Checkpoint(Path(sys.argv[1])).tensors(dtype={"None": None, "bf16": torch.bfloat16}[sys.argv[2]]))
+dtype = torch.bfloat16 if sys.argv[2] == "bf16" else None
+held = dict(Checkpoint(Path(sys.argv[1])).tensors(dtype=dtype))
 print(peak() - start)
 """
 

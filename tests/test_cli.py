@@ -130,9 +130,9 @@ def test_a_list_in_a_pipe_is_tab_separated_text_without_a_heading(run: Zoo) -> N
     done = run("list")
     assert done == Result(
         0,
-        "bare-net\tmodel\timage-classification\t\tA bare net\n"
-        "text-net\tmodel\ttext-classification\t\tAnother\n"
-        "tiny-net\tmodel\timage-classification\tv1\tA net\n",
+        "bare-net\tmodel\t\timage-classification\tA bare net\n"
+        "text-net\tmodel\t\ttext-classification\tAnother\n"
+        "tiny-net\tmodel\tv1\timage-classification\tA net\n",
         "",
     )
 
@@ -160,11 +160,17 @@ def test_a_list_is_filtered_and_can_be_json(
 
 def test_a_terminal_gets_a_table_with_a_heading(site: Site) -> None:
     lines = in_terminal(site, "list").splitlines()
-    assert any(re.match(r" *name +kind +task +weights +summary", line) for line in lines)
-    assert any(re.match(r" *tiny-net +model +image-classification +v1 +A net", it) for it in lines)
+    assert any(re.match(r" *name +kind +weights +task +summary", line) for line in lines)
+    assert any(re.match(r" *tiny-net +model +v1 +image-classification +A net", it) for it in lines)
     assert "\t" not in "".join(lines)
     assert "Ada L., Bö" in in_terminal(site, "info", "tiny")
     assert re.search(r"tiny +zoo-tiny 1\.0 +active +3 cards", in_terminal(site, "plugins"))
+
+
+def test_info_reads_a_saved_folder_too(run: Zoo, saved: Path) -> None:
+    rows = dict(line.split("\t") for line in run("info", str(saved)).out.splitlines())
+    assert rows["tag"] == "saved"
+    assert rows["source"].startswith("file://")
 
 
 def test_info_shows_the_card_and_marks_the_chosen_weights(run: Zoo) -> None:

@@ -1,4 +1,4 @@
-"""`zoo.load`, from a name to a network that answers: official files by way of a real Hub protocol."""
+"""`zoo.load`, from a name to a network that answers; official files by the Hub's own protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from zoo_core.errors import (
     CheckpointError,
     ConfigError,
     DigestError,
+    FetchError,
     PluginError,
     UnknownNameError,
     WeightsMismatchError,
@@ -95,7 +95,7 @@ def card(name: str = "net", factory: str = "Net", kind: str = "model", **fields:
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def register(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets a test say which cards one plugin, `mine`, has; its factories are in this file."""
 
     def make(*cards: Card) -> None:
@@ -105,7 +105,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             monkeypatch.setattr(f"{module}.installed", lambda: mine)
 
     monkeypatch.setitem(sys.modules, THIS, sys.modules[__name__])
-    yield make
+    return make
 
 
 @pytest.fixture
@@ -113,7 +113,14 @@ def saved(tmp_path: Path, register: Any) -> Path:
     """A saved `Net` with random weights."""
     register(card())
     torch.manual_seed(0)
-    return zoo.save(Net(), tmp_path / "net", name="net", labels=["a", "b", "c"])
+    return zoo.save(
+        Net(),
+        tmp_path / "net",
+        name="net",
+        labels=["a", "b", "c"],
+        metrics={"accuracy": 0.9},
+        description="Made by a test.",
+    )
 
 
 def weights(path: Path, **fields: Any) -> Weights:
@@ -151,9 +158,30 @@ def test_a_path_in_any_form_is_a_folder(saved: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(saved.parent))
     for name in (saved, str(saved), "./net", "~/net", Path("net")):
         assert zoo.load(name).zoo.name == "mine/net"
+    Path("other").mkdir()
     with pytest.raises(UnknownNameError, match=r"write \./other"):
-        Path("other").mkdir()
         zoo.load("other")
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:", "hf-hub:x", "hf-hub:a/b/c", "hf-hub:../x", "hf-hub:a/b c"]
+)
+def test_what_names_no_repository_says_what_would(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="write hf-hub:owner/repo"):
+        zoo.load(name)
+
+
+def test_a_bad_value_is_an_error_before_anything_is_fetched(
+    register: Any, served: None, tmp_path: Path
+) -> None:
+    absent = weights(tmp_path / "absent.safetensors")
+    register(card(weights=(absent,)))
+    with pytest.raises(ConfigError, match="features is 0"):
+        zoo.load("net", features=0, cache_dir=tmp_path / "cache")
+    with pytest.raises(ConfigError, match="negative dimension"):
+        zoo.load("net", num_classes=-1, cache_dir=tmp_path / "cache")
+    with pytest.raises(FetchError, match="absent"):
+        zoo.load("net", features=4, cache_dir=tmp_path / "cache")
 
 
 def test_an_unknown_keyword_is_an_error_that_lists_the_factorys_own(saved: Path) -> None:
@@ -197,6 +225,7 @@ def test_other_num_classes_give_a_new_head_over_loaded_features(saved: Path) -> 
     assert torch.equal(model.body.weight, whole.body.weight)
     assert model.zoo.config["num_classes"] == 9
     assert model.zoo.labels() == ()
+    assert (model.zoo.weights.metrics, model.zoo.weights.description) == ({}, "")
     assert not model.training
 
 

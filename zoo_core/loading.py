@@ -8,12 +8,10 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from zoo_core import folder
 from zoo_core.cache import Cache
-from zoo_core.card import HubFile, Weights
+from zoo_core.card import Weights
 from zoo_core.checkpoint import (
     INDEX_SUFFIX,
     Checkpoint,
@@ -34,14 +32,14 @@ from zoo_core.errors import (
 )
 from zoo_core.hub import Access, Fetched, fetch
 from zoo_core.interfaces import INTERFACES, Model
+from zoo_core.locating import locate
 from zoo_core.origin import Origin, import_string
 from zoo_core.plugins import installed
-from zoo_core.registry import Resolved, resolve
+from zoo_core.registry import Resolved
 
 if TYPE_CHECKING:
     import torch
 
-HUB_PREFIX = "hf-hub:"
 _HEAD = "num_classes"
 
 
@@ -92,7 +90,7 @@ def load(
         local_files_only=local_files_only,
         token=token,
     )
-    found, arguments, local = _locate(name, access, revision)
+    found, arguments, local = locate(name, access, revision)
     factory = import_string(found.card.factory)
     check_config(factory, config, found.full_name)
     weights = found.weights if pretrained else None
@@ -108,6 +106,9 @@ def load(
 
     if device is not None and str(device) == "meta":
         raise ConfigError("device is 'meta', which holds no weights; pass pretrained=False too.")
+    if config or head is not None:
+        # A value that the factory refuses is an error before anything is fetched.
+        _skeleton(factory, merged | config | ({} if head is None else {_HEAD: head}))
     fetched = local or fetch(weights, access)
     stored, completion = _stored(weights, fetched, access.cache)
     merged |= {**completion, **config}
@@ -115,7 +116,8 @@ def load(
     if head is not None and head != _argument(factory, merged, _HEAD):
         _new_head(module, head, found.full_name)
         merged[_HEAD] = head
-        weights = replace(weights, labels=())
+        # What was said of the weights was said of the head that they came with.
+        weights = replace(weights, labels=(), metrics={}, description="")
     return _finished(module, found, merged, weights, device, dtype)
 
 
@@ -132,7 +134,7 @@ def pull(
         UnknownNameError: there is no such name, or it has no weights; and as `load`.
     """
     access = Access(Cache.at(cache_dir), installed().fetch, token=token, again=True)
-    found, _, local = _locate(name, access, revision)
+    found, _, local = locate(name, access, revision)
     if local is not None:
         return local
     if found.weights is None:
@@ -156,56 +158,6 @@ def check_config(factory: Callable[..., Any], config: Mapping[str, Any], name: s
                 f"{name} takes no argument {key!r}.{suggestion(key, known)} It takes: "
                 f"{', '.join(known)}."
             )
-
-
-def _locate(
-    name: str | os.PathLike[str], access: Access, revision: str | None
-) -> tuple[Resolved, dict[str, Any], Fetched | None]:
-    """What a name means: its card with the weights, arguments of its own, a file at hand."""
-    if isinstance(name, os.PathLike) or name.startswith((".", "~")) or Path(name).is_absolute():
-        return _local(Path(name).expanduser())
-    if name.startswith(HUB_PREFIX):
-        repo, _, pinned = name.removeprefix(HUB_PREFIX).partition("@")
-        return *_remote(repo, revision or pinned or "main", access), None
-    try:
-        found = resolve(name)
-    except UnknownNameError as error:
-        if Path(name).is_dir():
-            raise UnknownNameError(f"{error} For the folder of this name write ./{name}") from error
-        raise
-    if revision is not None and found.weights is not None:
-        found = found._replace(weights=_at_revision(found.weights, revision))
-    return found, {}, None
-
-
-def _at_revision(weights: Weights, revision: str) -> Weights:
-    if not weights.source.startswith("hf://"):
-        raise ConfigError(f"revision={revision!r} has no meaning for {weights.source}.")
-    source = str(replace(HubFile.parse(weights.source), revision=revision))
-    return replace(weights, source=source, sha256=None, size=None)
-
-
-def _local(path: Path) -> tuple[Resolved, dict[str, Any], Fetched | None]:
-    """A folder written by `zoo.save`."""
-    config = path / folder.CONFIG
-    if not config.is_file():
-        what = "has no config.json" if path.is_dir() else "does not exist"
-        raise UnknownNameError(f"{path} {what}; expected a folder written by zoo.save.")
-    found, arguments = folder.read(config, path.absolute().as_uri())
-    if found.weights is None:
-        return found, arguments, None
-    tensors = path / PurePosixPath(found.weights.source).name
-    if not tensors.is_file():
-        raise CheckpointError(f"{path} has no {tensors.name}, which its config.json names.")
-    return found, arguments, Fetched(tensors, sha256="")
-
-
-def _remote(repo: str, revision: str, access: Access) -> tuple[Resolved, dict[str, Any]]:
-    """A repository written by `zoo.push`."""
-    source = f"hf://{repo}/{folder.CONFIG}@{revision}"
-    config = fetch(Weights(tag="config", source=source, license="other"), access).path
-    # The snapshot's folder is named by the commit: the tensors are to be of the same one.
-    return folder.read(config, f"hf://{repo}", f"@{config.parent.name}")
 
 
 def _stored(
@@ -244,7 +196,7 @@ def _pretrained(
 
     from zoo_core import lean
 
-    module = lean.build(lambda **arguments: _called(factory, arguments), config)
+    module = _skeleton(factory, config)
     if not isinstance(module, torch.nn.Module):
         raise PluginError(f"{name} has weights, but its factory made a {type(module).__name__}.")
     lean.check_fit(module, _infos(stored), f"the weights of {name}")
@@ -302,11 +254,18 @@ def _initialised(
         return _called(factory, config)
 
 
+def _skeleton(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
+    """The factory's object without memory for its parameters."""
+    from zoo_core import lean
+
+    return lean.build(lambda **arguments: _called(factory, arguments), config)
+
+
 def _called(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
     """`factory(**config)`; a value that it refuses is the user's, so a ConfigError."""
     try:
         return factory(**config)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ZooError):
             raise
         raise ConfigError(f"{getattr(factory, '__qualname__', factory)}: {error}") from error

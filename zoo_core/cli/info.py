@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from zoo_core.card import Card, Weights, to_dict
 from zoo_core.cli import output
-from zoo_core.registry import resolve
+from zoo_core.plugins import installed
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="A name, alias, plugin/NAME, or NAME.TAG.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A name, alias, plugin/NAME, NAME.TAG, hf-hub:owner/repo or ./folder."),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what the zoo knows of a name: paper, configuration, weights, licences."""
-    found = resolve(name)
+    from zoo_core.cache import Cache
+    from zoo_core.hub import Access
+    from zoo_core.locating import locate
+
+    found = locate(name, Access(Cache.at(), installed().fetch)).found
+    card = found.card
+    if found.weights is not None and found.weights not in card.weights:
+        card = replace(card, weights=(found.weights, *card.weights))
     if json:
         chosen = found.weights.tag if found.weights else None
         extra = {"plugin": found.plugin.name, "chosen_weights": chosen}
-        output.as_json(to_dict(found.card) | extra)
+        output.as_json(to_dict(card) | extra)
         return
     distribution = f"{found.plugin.distribution} {found.plugin.version}"
-    rows = [*_card_rows(found.card), ("plugin", f"{found.plugin.name} ({distribution})")]
+    rows = [*_card_rows(card), ("plugin", f"{found.plugin.name} ({distribution})")]
     output.table(("card", found.full_name), rows)
-    for weights in found.card.weights:
+    for weights in card.weights:
         label = weights.tag + (" (chosen)" if weights == found.weights else "")
         output.table(("weights", label), [("tag", weights.tag), *_weights_rows(weights)])
 

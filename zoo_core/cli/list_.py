@@ -39,7 +39,7 @@ def command(
         )
         return
     rows = [
-        (name, each.card.kind, each.card.task, ", ".join(each.card.tags), each.card.summary)
+        (name, each.card.kind, "\n".join(each.card.tags), each.card.task, each.card.summary)
         for name, each in found
     ]
-    output.table(("name", "kind", "task", "weights", "summary"), rows)
+    output.table(("name", "kind", "weights", "task", "summary"), rows)

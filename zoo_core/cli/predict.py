@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo_core.card import Card
 from zoo_core.cli import output
-from zoo_core.errors import InputError, UnknownNameError, ZooError
-from zoo_core.registry import resolve
+from zoo_core.errors import InputError, ZooError
+from zoo_core.plugins import installed
 
 if TYPE_CHECKING:
     import torch
@@ -27,15 +26,14 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Classify images with a model's pretrained weights."""
-    _check_name(name)
     for path in images:
         _opened(path)
+    _check_name(name, cache_dir)
     import torch
 
     from zoo_core.loading import load
 
     model = load(name, device=device, cache_dir=cache_dir)
-    _check_task(name, model.zoo.card)
     transform, labels = model.zoo.transform(), model.zoo.labels()
     results = []
     for path in images:
@@ -65,20 +63,17 @@ def command(
     output.table(("image", "label", "probability"), rows)
 
 
-def _check_name(name: str) -> None:
-    """Refuses, before anything is fetched, a card that cannot classify images."""
-    try:
-        found = resolve(name)
-    except UnknownNameError:
-        return  # perhaps a folder or a repository
-    _check_task(name, found.card)
+def _check_name(name: str, cache_dir: Path | None) -> None:
+    """Refuses, before any weights are fetched, a card that cannot classify images."""
+    from zoo_core.cache import Cache
+    from zoo_core.hub import Access
+    from zoo_core.locating import locate
+
+    found = locate(name, Access(Cache.at(cache_dir), installed().fetch)).found
+    if found.card.task != _TASK:
+        raise ZooError(f"{name} is for {found.card.task}; zoo predict needs {_TASK}.")
     if found.weights is None:
         raise ZooError(f"{name} has no pretrained weights to predict with.")
-
-
-def _check_task(name: str, card: Card) -> None:
-    if card.task != _TASK:
-        raise ZooError(f"{name} is for {card.task}; zoo predict needs {_TASK}.")
 
 
 def _ranked(logits: torch.Tensor, labels: tuple[str, ...], top: int) -> list[tuple[str, float]]:

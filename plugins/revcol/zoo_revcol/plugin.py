@@ -112,7 +112,7 @@ def zoo_cards() -> Iterable[Card]:
             kind="model",
             factory="zoo_revcol.model:RevCol",
             config=VARIANTS["nano"].config(),
-            summary="Reversible Column Network of half a million parameters, for 32-pixel images",
+            summary="Half a million parameters, for images of 32 pixels",
             task="image-classification",
             paper=PAPER,
             weights=(
@@ -142,7 +142,7 @@ def _card(letter: str, variant: str, weights: list[Weights]) -> Card:
         kind="model",
         factory="zoo_revcol.model:RevCol",
         config=VARIANTS[variant].config(),
-        summary=f"Reversible Column Network, {variant}: image classifier and four-level backbone",
+        summary=f"Image classifier and four-level backbone, {variant} size",
         task="image-classification",
         paper=PAPER,
         weights=tuple(weights),
