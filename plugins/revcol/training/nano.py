@@ -29,17 +29,8 @@ from tqdm import trange
 
 import zoo
 from zoo_revcol import digits
-from zoo_revcol.plugin import CIFAR10
+from zoo_revcol.plugin import CIFAR10, NANO_PREPROCESSING
 from zoo_revcol.transforms import evaluation
-
-PREPROCESSING = {
-    "input_size": [3, 32, 32],
-    "interpolation": "bicubic",
-    "crop_pct": 1.0,
-    "crop_mode": "squash",
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.25, 0.25, 0.25],
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def main() -> None:
             config=revcol_config(len(labels), recipe),
             license="apache-2.0",
             metrics={"test accuracy (%)": round(accuracy, 2)},
-            preprocessing=PREPROCESSING,
+            preprocessing=NANO_PREPROCESSING,
             labels=labels,
             description=describe(arguments, len(train.labels), len(test.labels), minutes),
         )
@@ -169,7 +160,7 @@ def build(network: str, num_classes: int, recipe: Recipe) -> nn.Module:
 
 def load(task: str, data: Path | None) -> tuple[tuple[str, ...], Split, Split]:
     """Returns the class names and the preprocessed training and test images."""
-    transform = evaluation(**PREPROCESSING)
+    transform = evaluation(**NANO_PREPROCESSING)
     if task == "digits":
         names = tuple("0123456789")
         parts = [(part.images, part.labels) for part in digits.load_split()]

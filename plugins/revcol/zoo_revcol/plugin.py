@@ -36,6 +36,14 @@ _REVISION = "fa566a7e5e4d747edf8d252824e151d0d1d32895"
 _FOLDER = "hf://LarryTsai/RevCol/revcol_models/classification"
 _IMAGENET_1K = "zoo_revcol.labels:imagenet_1k"
 _IMAGENET_22K = "zoo_revcol.labels:imagenet_22k"
+NANO_PREPROCESSING = {
+    "input_size": [3, 32, 32],
+    "interpolation": "bicubic",
+    "crop_pct": 1.0,
+    "crop_mode": "squash",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+}
 CIFAR10 = (
     "airplane",
     "automobile",
@@ -225,14 +233,7 @@ def _trained_here(
         size=2_124_712,
         config={"num_classes": len(labels)},
         metrics={"test accuracy (%)": accuracy},
-        preprocessing={
-            "input_size": [3, 32, 32],
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.25, 0.25, 0.25],
-        },
+        preprocessing=NANO_PREPROCESSING,
         labels=labels,
         description=description,
     )
