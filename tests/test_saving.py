@@ -384,8 +384,9 @@ def test_what_is_said_of_the_object_is_checked(
 
 
 def test_arguments_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
-    model = made(width=numpy.int64(6))
-    assert "config['width'] is np.int64(6), a int64" in refused(model, tmp_path / "saved")
+    width = numpy.int64(6)
+    model = made(width=width)
+    assert f"config['width'] is {width!r}, a int64" in refused(model, tmp_path / "saved")
     zoo.save(model, tmp_path / "saved", config={"width": 6})
 
 
