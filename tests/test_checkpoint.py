@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path, shard_size: str | int) -> None:
     file = written(tmp_path / "x", TENSORS, shard_size)
     assert file.name.endswith(".index.json") == (shard_size == 20)
     opened = Checkpoint(file)
-    assert opened.infos["a"] == TensorInfo((2, 3), "F32")
+    assert opened.infos["a"] == TensorInfo((2, 3), "float32")
     read = dict(opened.tensors())
     assert read.keys() == TENSORS.keys()
     for key, value in TENSORS.items():
@@ -252,3 +253,25 @@ def test_safetensors_in_foreign_names_are_converted_too(tmp_path: Path) -> None:
     stored = converted(path, "d", rename, "m:f", Cache.at(tmp_path / "cache"))
     assert isinstance(stored, Checkpoint)
     assert dict(stored.tensors())["y"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("metadata", ["5", '["a"]', '"x"', '{"a2": ["l"]}', '{"a2": {}}'])
+def test_odd_metadata_of_an_index_is_not_taken_for_aliases(tmp_path: Path, metadata: str) -> None:
+    file = written(tmp_path / "x", TENSORS, 20)
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps(index | {"metadata": json.loads(metadata)}))
+    assert Checkpoint(file).infos.keys() == TENSORS.keys()
+
+
+def test_an_index_nested_without_end_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="cannot be read as JSON"):
+        Checkpoint(path)
+
+
+def test_views_of_one_storage_are_stored_each_by_itself(tmp_path: Path) -> None:
+    whole = torch.arange(8.0)
+    read = dict(Checkpoint(written(tmp_path / "x", {"whole": whole, "part": whole[:2]})).tensors())
+    assert read["part"].tolist() == [0.0, 1.0]
+    assert read["whole"].tolist() == whole.tolist()

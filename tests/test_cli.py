@@ -416,7 +416,7 @@ def test_what_is_no_image_is_refused_before_any_weights_are_loaded(
         ("missing.png", "there is no file missing.png."),
         ("text.png", "text.png is not an image that Pillow can read."),
         ("empty.png", "empty.png is not an image that Pillow can read."),
-        ("site", "site is not a readable image: "),
+        ("site", "site is not a file."),
         ("cut.jpg", "cut.jpg is not a readable image: "),
     ):
         assert message in refused(run, "predict", "./nowhere", good, name)
@@ -437,3 +437,41 @@ def test_what_cannot_classify_images_is_refused(run: Zoo, saved: Path, tmp_path:
     assert "no-such does not exist" in refused(run, "predict", "./no-such", image)
     assert "unknown name 'no-such'" in refused(run, "predict", "no-such", image)
     assert "device 'nonsense'" in refused(run, "predict", saved, image, "--device", "nonsense")
+
+
+def test_control_characters_from_outside_do_not_reach_the_terminal(
+    run: Zoo, tmp_path: Path, site: Site
+) -> None:
+    model = zoo.load("bare-net", pretrained=False, num_classes=3)
+    labels = ["\x1b]0;title\x07", "\x1b[2J", "\ud800"]
+    zoo.save(model, tmp_path / "esc", labels=labels, preprocessing={"size": 2})
+    good = picture(tmp_path / "good.png")
+    out = run("predict", "./esc", good).out
+    assert "\\x1b[2J" in out
+    assert "\x1b" not in out
+    assert "\x1b[2J" not in in_terminal(site, "predict", tmp_path / "esc", good)
+    error = refused(run, "info", "./a\nb\x1b[2J")
+    assert "./a" not in error.splitlines()[-1] or "\x1b" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_terminal_that_knows_no_umlaut_gets_an_escape(
+    site: Site, saved: Path, tmp_path: Path
+) -> None:
+    good = picture(tmp_path / "good.png")
+    done = site.zoo("predict", saved, good, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "d\\xf6g" in done.stdout
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(run: Zoo, saved: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "pipe.png is not a file" in refused(run, "predict", "./saved", "pipe.png")
+    index = {"weight_map": {"body.weight": "pipe.safetensors"}}
+    (saved / "model.safetensors").unlink()
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    os.mkfifo(saved / "pipe.safetensors")
+    config = (saved / "config.json").read_text().replace('rs",', 'rs.index.json",')
+    (saved / "config.json").write_text(config)
+    with pytest.raises(zoo.ZooError, match="no such regular file"):
+        zoo.load(saved)

@@ -346,3 +346,35 @@ def test_the_storage_format_is_the_one_assumed(tmp_path: Path) -> None:
     """A float written by torch.save is found, little-endian, in the file that we map."""
     path = saved(tmp_path / "x.pth", {"w": torch.tensor([1.25])})
     assert struct.pack("<f", 1.25) in path.read_bytes()
+
+
+def test_a_compressed_zip_is_refused_since_its_map_would_be_garbage(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.pth", {"w": torch.ones(100)})
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as to:
+        for name in source.namelist():
+            to.writestr(name, source.read(name))
+    with pytest.raises(CheckpointError, match="compressed zip file"):
+        read_foreign(packed)
+
+
+@pytest.mark.parametrize("end", [b"K\x01s.", b"K\x01u."], ids=["setitem", "setitems"])
+def test_keys_whose_hash_takes_for_ever_are_refused(tmp_path: Path, end: bytes) -> None:
+    nested = b")" + b"2\x86" * 60  # a pair of a pair of ...: 2**60 leaves, in 120 bytes
+    mark = b"(" if end.endswith(b"u.") else b""
+    path = zip_around(tmp_path / "x.pth", b"\x80\x02}" + mark + nested + end)
+    with pytest.raises(CheckpointError, match="a tuple as a key"):
+        read_foreign(path)
+
+
+def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
+    from zoo_core.cache import Cache
+    from zoo_core.checkpoint import converted, converter
+
+    @converter(version=1)
+    def convert(content: Any) -> dict[str, torch.Tensor]:
+        return dict(content)
+
+    path = saved(tmp_path / "x.pth", {"w": torch.zeros(1).expand(1 << 40)})
+    with pytest.raises(CheckpointError, match="many times its own size"):
+        converted(path, "d", convert, "m:f", Cache.at(tmp_path / "cache"))

@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo_core import lean
 from zoo_core.checkpoint import TensorInfo
-from zoo_core.errors import WeightsMismatchError
+from zoo_core.errors import ConfigError, WeightsMismatchError
 
 
 class Tied(nn.Module):
@@ -29,7 +29,7 @@ class Tied(nn.Module):
 
 
 def infos(module: nn.Module) -> dict[str, TensorInfo]:
-    return {key: TensorInfo(tuple(it.shape), "F32") for key, it in module.state_dict().items()}
+    return {key: TensorInfo.of(it) for key, it in module.state_dict().items()}
 
 
 def test_parameters_are_on_meta_and_buffers_are_real() -> None:
@@ -66,7 +66,7 @@ def test_building_is_undone_when_the_factory_fails() -> None:
     def factory() -> nn.Module:
         raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"):
+    with pytest.raises(ConfigError, match="no"):
         lean.build(factory, {})
     assert not nn.Linear(1, 1).weight.is_meta
 
@@ -103,7 +103,10 @@ def test_what_never_got_a_value_is_named() -> None:
 def test_a_misfit_lists_missing_unexpected_and_shapes() -> None:
     module = lean.build(Tied, {})
     lean.check_fit(module, infos(Tied()), "they")
-    wrong = infos(Tied()) | {"extra": TensorInfo((1,), "F32"), "norm.bias": TensorInfo((9,), "F32")}
+    wrong = infos(Tied()) | {
+        "extra": TensorInfo((1,), "float32"),
+        "norm.bias": TensorInfo((9,), "float32"),
+    }
     del wrong["norm.weight"]
     with pytest.raises(WeightsMismatchError) as caught:
         lean.check_fit(module, wrong, "these weights")
@@ -113,3 +116,48 @@ def test_a_misfit_lists_missing_unexpected_and_shapes() -> None:
         "norm.bias ([9] stored, [4] expected)",
     ):
         assert part in str(caught.value)
+
+
+def test_a_tie_of_the_module_with_two_different_tensors_is_refused() -> None:
+    tensors = Tied().state_dict()
+    tensors["output.weight"] = tensors["output.weight"] + 1
+    with pytest.raises(WeightsMismatchError, match=r"embedding\.weight and output\.weight are one"):
+        lean.assign(lean.build(Tied, {}), tensors.items())
+    tensors["output.weight"] = tensors["embedding.weight"].clone()  # equal is as good as the same
+    module = lean.build(Tied, {})
+    lean.assign(module, tensors.items())
+    assert module.output.weight is module.embedding.weight
+
+
+def test_another_kind_of_number_is_a_misfit_and_another_precision_is_not() -> None:
+    module = lean.build(nn.Linear, {"in_features": 2, "out_features": 2})
+    stored = {"weight": TensorInfo((2, 2), "float16"), "bias": TensorInfo((2,), "bfloat16")}
+    lean.check_fit(module, stored, "they")
+    for dtype in ("int64", "complex64", "float8_e4m3fn"):
+        wrong = stored | {"bias": TensorInfo((2,), dtype)}
+        with pytest.raises(WeightsMismatchError, match=f"bias \\({dtype} stored, float32 expected"):
+            lean.check_fit(module, wrong, "they")
+
+
+def test_a_module_that_refuses_to_load_says_why_in_one_line() -> None:
+    class Strict(nn.Linear):
+        def _load_from_state_dict(self, *_: object) -> None:
+            raise KeyError("a\nb")
+
+    module = lean.build(Strict, {"in_features": 1, "out_features": 1})
+    with pytest.raises(WeightsMismatchError, match="Strict refuses the tensors"):
+        lean.assign(module, nn.Linear(1, 1).state_dict().items())
+
+
+def test_a_factory_may_itself_build_and_fill_another_module() -> None:
+    stored = nn.Linear(2, 2).state_dict()
+
+    def outer() -> nn.Module:
+        inner = lean.build(nn.Linear, {"in_features": 2, "out_features": 2})
+        lean.assign(inner, stored.items())
+        assert lean.left_on_meta(inner) == []
+        return nn.Sequential(inner, nn.Linear(2, 2))
+
+    module = lean.build(outer, {})
+    lean.assign(module, outer().state_dict().items())
+    assert lean.left_on_meta(module) == []

@@ -25,9 +25,11 @@ from zoo_core.errors import (
     ConfigError,
     DigestError,
     FetchError,
+    InputError,
     PluginError,
     UnknownNameError,
     WeightsMismatchError,
+    ZooError,
     ZooWarning,
 )
 from zoo_core.plugins import Plugin, Plugins
@@ -418,3 +420,72 @@ def test_pull_fetches_and_verifies_without_loading(
     register(card())
     with pytest.raises(UnknownNameError, match="no weights to fetch"):
         loading.pull("net")
+
+
+class Waves(nn.Module):
+    """A network with complex parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waves = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+        self.real = nn.Parameter(torch.ones(3))
+
+
+def test_complex_tensors_keep_their_imaginary_part(register: Any, tmp_path: Path) -> None:
+    register(card(factory="Waves"))
+    folder = zoo.save(Waves(), tmp_path / "x", name="net")
+    for model in (
+        zoo.load(folder, dtype=torch.float16),
+        zoo.load("net", pretrained=False, dtype=torch.float16),
+    ):
+        assert (model.waves.dtype, model.real.dtype) == (torch.complex64, torch.float16)
+
+
+def test_a_model_loaded_in_inference_mode_can_be_trained(saved: Path) -> None:
+    with torch.inference_mode():
+        model = zoo.load(saved)
+        with pytest.warns(ZooWarning):
+            other = zoo.load(saved, num_classes=2)
+    for each in (model, other):
+        each(torch.ones(1, 4)).sum().backward()
+        assert each.head.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", [None, 5, b"x", [], ""])
+def test_what_is_no_name_is_an_error(name: Any) -> None:
+    for verb in (zoo.load, zoo.info):
+        with pytest.raises(UnknownNameError, match="the name is"):
+            verb(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "./" + "x" * 5000, "~nobody-of-this-name/x", "./a\0b"]
+)
+def test_a_name_that_no_file_can_have_is_an_error(name: str) -> None:
+    for verb in (zoo.load, zoo.info):
+        with pytest.raises(ZooError) as caught:
+            verb(name)
+        assert "\0" not in str(caught.value)
+
+
+def test_options_of_the_wrong_type_are_errors(saved: Path) -> None:
+    for options in ({"pretrained": "no"}, {"pretrained": None}, {"revision": "main"}):
+        with pytest.raises(ConfigError):
+            zoo.load(saved, **options)
+    for cache_dir in (5, "", "~nobody-of-this-name/x"):
+        with pytest.raises(InputError, match="cache_dir is"):
+            zoo.load(saved, cache_dir=cache_dir)
+
+
+def test_a_mirror_serves_a_whole_repository(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def fetch(self: Plugins, weights: Weights, local_files_only: bool) -> Path | None:
+        asked.append(weights.source)
+        return saved / HubFile.parse(weights.source).path
+
+    monkeypatch.setattr(Plugins, "fetch", fetch)
+    assert zoo.load("hf-hub:a/b@v1", cache_dir=tmp_path / "cache").zoo.name == "mine/net"
+    assert asked == ["hf://a/b/config.json@v1", "hf://a/b/model.safetensors@v1"]

@@ -369,7 +369,7 @@ def test_tensors_that_are_not_those_of_the_configuration_are_refused(tmp_path: P
         ({"metrics": {"acc": torch.tensor(1.0)}}, "metrics['acc'] is tensor(1.), a Tensor"),
         ({"metrics": {"acc": "high"}}, "metrics['acc'] is 'high'; expected a number"),
         ({"preprocessing": {"mean": {1}}}, "preprocessing['mean'] is {1}, a set"),
-        ({"labels": "cat"}, "labels is 'cat'; expected a tuple of names"),
+        ({"labels": "cat"}, "labels is 'cat'; expected a sequence of names"),
         ({"labels": [1, 2]}, "labels holds 1; expected non-empty strings"),
         ({"labels": 5}, "labels is 5"),
         ({"description": "two\nlines"}, "description is 'two\\nlines'"),
@@ -383,11 +383,17 @@ def test_what_is_said_of_the_object_is_checked(
     assert not (tmp_path / "saved").exists()
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    path = zoo.save(made(width=numpy.int64(6)), tmp_path / "saved", metrics={"a": numpy.float32(3)})
+    assert zoo.load(path).zoo.config["width"] == 6
+    assert zoo.load(path).zoo.weights.metrics == {"a": 3.0}
+
+
 def test_arguments_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
-    width = numpy.int64(6)
-    model = made(width=width)
-    assert f"config['width'] is {width!r}, a int64" in refused(model, tmp_path / "saved")
-    zoo.save(model, tmp_path / "saved", config={"width": 6})
+    model = made(width=6)
+    for value in ({6}, 6j, numpy.ones(2), torch.ones(2)):
+        message = refused(model, tmp_path / "saved", config={"width": value})
+        assert f"a {type(value).__name__}; expected a value that JSON has" in message
 
 
 def test_tensors_without_values_are_refused(tmp_path: Path) -> None:
@@ -659,3 +665,62 @@ def test_what_cannot_be_saved_creates_no_repository(push: Any, hub: HubServer) -
     with pytest.raises(TypeError, match="colour"):
         push(made(), colour="red")
     assert not hub.requests
+
+
+def test_what_was_said_of_another_head_is_not_said_of_this_one(tmp_path: Path) -> None:
+    first = zoo.save(made(num_classes=3), tmp_path / "first", **DESCRIBED)
+    model = zoo.load(first)
+    assert zoo.load(zoo.save(model, tmp_path / "same")).zoo.labels() == ("cat", "dög", "ant")
+    with pytest.warns(zoo.ZooWarning):
+        model = zoo.load(first, num_classes=5)
+    del model.zoo
+    path = zoo.save(model, tmp_path / "other", name="tiny-net", config={"num_classes": 5})
+    assert zoo.load(path).zoo.labels() == ()
+
+
+def test_another_config_drops_labels_metrics_and_description(tmp_path: Path) -> None:
+    model = zoo.load(zoo.save(made(num_classes=3), tmp_path / "first", **DESCRIBED))
+    model.head = torch.nn.Linear(model.head.in_features, 2)
+    weights = zoo.load(zoo.save(model, tmp_path / "x", config={"num_classes": 2})).zoo.weights
+    assert (weights.labels, weights.metrics, weights.description) == ((), {}, "")
+    assert weights.license == "bsd-3-clause"
+    named = zoo.save(model, tmp_path / "y", config={"num_classes": 2}, labels=["a", "b"])
+    assert zoo.load(named).zoo.labels() == ("a", "b")
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_an_overwrite_that_fails_leaves_the_earlier_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    folder = zoo.save(made(num_classes=3), tmp_path / "x")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real, calls = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == failing:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.save(made(num_classes=5), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_wrapper_in_a_wrapper_is_taken_off(tmp_path: Path) -> None:
+    model = made()
+    wrapped = torch.nn.DataParallel(torch.compile(model))
+    assert same(zoo.load(zoo.save(wrapped, tmp_path / "x")), model)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, None, [], "five"])
+def test_a_shard_size_that_is_none_is_refused(tmp_path: Path, size: Any) -> None:
+    refused(made(), tmp_path / "x", shard_size=size)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("path", [None, 5, "", "a\0b", "x" * 5000, "~nobody-of-this-name/x"])
+def test_a_path_that_is_none_is_refused(path: Any) -> None:
+    with pytest.raises(zoo.ZooError, match="no usable path"):
+        zoo.save(made(), path)

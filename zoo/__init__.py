@@ -17,22 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 from zoo_core import __version__
 from zoo_core.errors import ZooError, ZooWarning
-from zoo_core.registry import info
 from zoo_core.registry import list_names as list
 
 if TYPE_CHECKING:
     from zoo_core.loading import load
+    from zoo_core.locating import info
     from zoo_core.saving import push, save
 
 __all__ = ["ZooError", "ZooWarning", "__version__", "info", "list", "load", "push", "save"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the verbs that work on tensors when they are first used."""
+    """Imports all verbs but `list` when they are first used."""
     if name == "load":
         from zoo_core.loading import load
 
         return load
+    if name == "info":
+        from zoo_core.locating import info
+
+        return info
     if name in ("save", "push"):
         from zoo_core import saving
 

@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from zoo_core.errors import FetchError
+from zoo_core.errors import FetchError, InputError
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class Cache:
         is where its own variables put it.
         """
         if cache_dir is not None:
-            root = Path(cache_dir).expanduser()
+            root = user_path(cache_dir, "cache_dir")
             return cls(root=root, hub=root / "hub")
         from huggingface_hub.constants import HF_HUB_CACHE
 
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        root = Path(os.environ.get("ZOO_CACHE") or Path(base) / "zoo").expanduser()
+        root = user_path(os.environ.get("ZOO_CACHE") or Path(base) / "zoo", "ZOO_CACHE")
         return cls(root=root, hub=Path(HF_HUB_CACHE))
 
     @property
@@ -91,6 +92,27 @@ class Cache:
             yield
         except OSError as error:
             raise unwritable(error, self.root) from error
+
+
+def user_path(path: Any, what: str) -> Path:
+    """Returns a path that a user wrote, with `~` in place of the home folder resolved.
+
+    Args:
+        path: the path.
+        what: what it is of, for the message.
+
+    Raises:
+        InputError: not a path, empty, or one that no file can have.
+    """
+    try:
+        if not os.fspath(path):
+            raise ValueError("it is empty")
+        expanded = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            expanded.lstat()  # refuses what is too long, or holds a zero byte
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise InputError(f"{what} is {path!r}, which is no usable path: {error}.") from error
+    return expanded
 
 
 def is_full(error: OSError) -> bool:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from zoo_core.errors import CardError
@@ -22,6 +23,8 @@ _TAG = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 _IMPORT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}(v\d+)?|[a-z-]+(\.[A-Z]{2})?/\d{7}")
+_DEEPEST = 32
+_HUGE = 1e300
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _SOURCE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s].*")
 _HTTPS = re.compile(r"https://[^\s/]+\S*")
@@ -117,7 +120,7 @@ class Weights:
         for name in ("config", "metrics", "preprocessing"):
             object.__setattr__(self, name, json_mapping(getattr(self, name), f"{what}: {name}"))
         for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > _HUGE:
                 shown = _shown(value)
                 raise CardError(f"{what}: metrics[{name!r}] is {shown}; expected a number.")
         if self.description != "":
@@ -247,18 +250,22 @@ def json_mapping(value: object, what: str) -> dict[str, Any]:
     return copied
 
 
-def _json(value: Any, what: str) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
+def _json(value: Any, what: str, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise CardError(f"{what[:100]}... is nested deeper than {_DEEPEST} levels.")
+    if value is None or isinstance(value, (str, bool)):
         return value
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and math.isfinite(value):
         return float(value)
     if isinstance(value, (list, tuple)):
-        return [_json(item, f"{what}[{index}]") for index, item in enumerate(value)]
+        return [_json(item, f"{what}[{index}]", depth + 1) for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise CardError(f"{what} has the key {_shown(key)}; expected strings.")
-        return {key: _json(item, f"{what}[{key!r}]") for key, item in value.items()}
+        return {key: _json(item, f"{what}[{key!r}]", depth + 1) for key, item in value.items()}
     raise CardError(
         f"{what} is {_shown(value)}, a {type(value).__name__}; expected a value that JSON has."
     )

@@ -25,21 +25,51 @@ INDEX_SUFFIX = ".index.json"
 TENSOR_FILES = ("model.safetensors", "model.safetensors" + INDEX_SUFFIX)
 """What `write_tensors` calls its file: the tensors themselves, or the index of their shards."""
 _SHARD_SIZE = "2GB"
-_FLOATING = {
-    "F64": "torch.float64",
-    "F32": "torch.float32",
-    "F16": "torch.float16",
-    "BF16": "torch.bfloat16",
+_LARGEST_RATIO = 4
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "C64": "complex64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _logger = logging.getLogger(__name__)
 
 
 class TensorInfo(NamedTuple):
-    """What is known of a stored tensor without reading it."""
+    """What is known of a stored tensor without reading it.
+
+    Attributes:
+        shape: its sizes.
+        dtype: in torch's words, such as "float32".
+    """
 
     shape: tuple[int, ...]
     dtype: str
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> TensorInfo:
+        """Returns that of a tensor."""
+        return cls(tuple(tensor.shape), dtype_name(tensor.dtype))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Returns torch's name of a dtype, without the module."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype_name(code: str) -> str:
+    """Torch's name for safetensors' code of a dtype; the code itself for the rare ones."""
+    if code in _DTYPES:
+        return _DTYPES[code]
+    return code.replace("F8_", "float8_").lower() if code.startswith("F8_") else code
 
 
 class Converter(Protocol):
@@ -101,11 +131,14 @@ class Checkpoint:
         files = [path.parent / name for name in dict.fromkeys(shards.values())] or [path]
         for file in files:
             try:
+                if not file.is_file():
+                    raise OSError("there is no such regular file")
                 with safe_open(file, framework="pt") as opened:
                     shared |= opened.metadata() or {}
                     for name in opened.keys():  # noqa: SIM118 - not a mapping
                         view = opened.get_slice(name)
-                        self.infos[name] = TensorInfo(tuple(view.get_shape()), view.get_dtype())
+                        dtype = _dtype_name(view.get_dtype())
+                        self.infos[name] = TensorInfo(tuple(view.get_shape()), dtype)
                         self._files[name] = file
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(
@@ -117,19 +150,15 @@ class Checkpoint:
             missing = enumeration(lost)
             raise CheckpointError(f"{path.name} names tensors that its shards lack: {missing}.")
         if path.name.endswith(INDEX_SUFFIX):
-            shared |= _index(path).get("metadata") or {}
+            metadata = _index(path).get("metadata")
+            shared |= metadata if isinstance(metadata, dict) else {}
         # A tensor that the module uses under several names is stored once; the header says which.
         self._aliases = {
             alias: name
             for alias, name in shared.items()
-            if alias not in self.infos and name in self.infos
+            if alias not in self.infos and isinstance(name, str) and name in self.infos
         }
         self.infos |= {alias: self.infos[name] for alias, name in self._aliases.items()}
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the files' tensors in bytes, as stored."""
-        return sum(file.stat().st_size for file in set(self._files.values()))
 
     def tensors(
         self, *, dtype: torch.dtype | None = None, device: torch.device | None = None
@@ -149,8 +178,8 @@ class Checkpoint:
         """
         from safetensors import SafetensorError, safe_open
 
-        stored = {info.dtype for info in self.infos.values() if info.dtype in _FLOATING}
-        casts = dtype is not None and any(_FLOATING[each] != str(dtype) for each in stored)
+        stored = {info.dtype for info in self.infos.values() if "float" in info.dtype}
+        casts = dtype is not None and stored != {dtype_name(dtype)}
         moves = casts or (device is not None and device.type != "cpu")
         done: dict[str, torch.Tensor] = {}
         try:
@@ -192,7 +221,7 @@ def shards_of(index: Path) -> dict[str, str]:
 def _index(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path.name} is not an index of shards: it is not a JSON object.")
@@ -214,7 +243,11 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], folder: Path, shard_size:
     from safetensors import SafetensorError
 
     try:
-        save_torch_state_dict(dict(tensors), folder, max_shard_size=shard_size)
+        save_torch_state_dict(
+            {name: _own(tensor) for name, tensor in tensors.items()},
+            folder,
+            max_shard_size=shard_size,
+        )
     except SafetensorError as error:
         raise OSError(str(error)) from error
     # safetensors keeps its files to their owner; ours are as readable as any other file.
@@ -292,8 +325,14 @@ def _convert(path: Path, convert: Converter, name: str) -> dict[str, torch.Tenso
         raise WeightsMismatchError(
             f"{name} found {found} in {path.name}; it is not the file that the card means."
         )
-    # A view of a part of a larger storage would bring the whole storage along.
-    return {
-        key: (value if value.nbytes == value.untyped_storage().nbytes() else value.clone()).detach()
-        for key, value in tensors.items()
-    }
+    size = sum(value.nbytes for value in tensors.values())
+    if size > _LARGEST_RATIO * path.stat().st_size:
+        raise CheckpointError(
+            f"{path.name} describes {size / 1e9:.2f} GB of tensors, many times its own size."
+        )
+    return {key: value.detach() for key, value in tensors.items()}
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a copy of one that is a part of a larger storage, which would come along."""
+    return tensor if tensor.nbytes == tensor.untyped_storage().nbytes() else tensor.clone()

@@ -11,7 +11,14 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """Anything the zoo refuses or cannot do. Catch this one to catch them all."""
+    """Anything the zoo refuses or cannot do. Catch this one to catch them all.
+
+    Its message is one line that can be printed: control characters, which a name or a label from
+    outside may hold, are escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UnknownNameError(ZooError, LookupError):
@@ -60,6 +67,15 @@ class InputError(ZooError, ValueError):
 
 class ZooWarning(UserWarning):
     """Something the user should know that is not an error."""
+
+
+def printable(text: str) -> str:
+    """Returns the text with all that is no printable character or space escaped, as in a repr."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:

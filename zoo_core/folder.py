@@ -17,13 +17,14 @@ from zoo_core.card import Weights, json_mapping, to_dict
 from zoo_core.checkpoint import TENSOR_FILES
 from zoo_core.errors import CardError, CheckpointError, UnknownNameError
 from zoo_core.origin import Origin
+from zoo_core.plugins import NAME
 from zoo_core.registry import Resolved, resolve
 
 CONFIG = "config.json"
 FORMAT = 1
 _TAG = "saved"
 _DESCRIBED = ("license", "metrics", "preprocessing", "labels", "description")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[a-z0-9-]+")
+_NAME = re.compile(rf"{NAME.pattern}/[a-z0-9-]+")
 _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", lambda it: isinstance(it, str) and bool(_NAME.fullmatch(it)), "plugin/NAME"),
     ("config", lambda it: isinstance(it, dict), "an object"),

@@ -84,6 +84,7 @@ def _refuse_other_formats(path: Path) -> bool:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 members = archive.namelist()
+                packed = [it for it in archive.infolist() if it.compress_type != zipfile.ZIP_STORED]
             # torch.load would hand a TorchScript archive over to torch.jit.load.
             if any(name.endswith("/constants.pkl") for name in members):
                 raise CheckpointError(
@@ -92,6 +93,12 @@ def _refuse_other_formats(path: Path) -> bool:
                 )
             if not any(name.endswith("/data.pkl") for name in members):
                 raise CheckpointError(f"{path.name} is a zip file, but not one of torch.save.")
+            if packed:
+                # The map of the file would give the compressed bytes as the tensors' values.
+                raise CheckpointError(
+                    f"{path.name} is a compressed zip file, which torch.save does not write; "
+                    "load it with torch and save it again."
+                )
             return True
         # torch.load would unpack the archive of a version before 0.1.10 to a temporary folder.
         if tarfile.is_tarfile(path):
@@ -168,9 +175,17 @@ class _Unpickler(pickle._Unpickler):
     def load_additems(self) -> None:
         items = self.pop_mark()
         if type(self.stack[-1]) is set:
-            self.stack[-1].update(items)
+            self.stack[-1].update(_hashable(items))
         else:
             self._extend(items)
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.stack.append({})
+        self._set(list(zip(items[::2], items[1::2], strict=True)))
+
+    def load_frozenset(self) -> None:
+        self.stack.append(frozenset(_hashable(self.pop_mark())))
 
     def load_setitem(self) -> None:
         value = self.stack.pop()
@@ -191,6 +206,7 @@ class _Unpickler(pickle._Unpickler):
         if isinstance(target, Inert):
             target.items.extend(items)
         elif type(target) is dict:
+            _hashable([key for key, _ in items])
             target.update(items)
         else:
             raise pickle.UnpicklingError(f"entries for a {type(target).__name__}")
@@ -206,10 +222,27 @@ for _opcode, _method in {
     pickle.APPEND: _Unpickler.load_append,
     pickle.APPENDS: _Unpickler.load_appends,
     pickle.ADDITEMS: _Unpickler.load_additems,
+    pickle.DICT: _Unpickler.load_dict,
+    pickle.FROZENSET: _Unpickler.load_frozenset,
     pickle.SETITEM: _Unpickler.load_setitem,
     pickle.SETITEMS: _Unpickler.load_setitems,
 }.items():
     _Unpickler.dispatch[_opcode[0]] = _method
+
+
+def _hashable(keys: list[Any]) -> list[Any]:
+    """The keys, if all are plain: the hash of a tuple of tuples can take as long as it likes."""
+    for key in keys:
+        if key is not None and not isinstance(key, (str, bytes, int, float)):
+            raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
+    return keys
+
+
+def _ordered(items: Any = ()) -> dict[Any, Any]:
+    """An OrderedDict, which is pickled empty or with a list of pairs."""
+    pairs = [tuple(pair) for pair in items]
+    _hashable([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def _load(file: Any, **options: Any) -> Any:
@@ -293,7 +326,7 @@ def _subclass(rebuild: Any, _type: Any, args: Any, *_: Any) -> Any:
 
 _KNOWN: dict[str, Any] = {
     "_codecs.encode": _Builder(_bytes),
-    "collections.OrderedDict": _Builder(dict),
+    "collections.OrderedDict": _Builder(_ordered),
     "torch.Size": _Builder(tuple),
     "torch.storage.UntypedStorage": torch.UntypedStorage,
     "torch._utils._rebuild_tensor": _Builder(_tensor),

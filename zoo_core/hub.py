@@ -42,10 +42,12 @@ class Fetched:
     Attributes:
         path: the file; an index of shards has its shards beside it.
         sha256: its digest; of an index, one over its own and its shards' digests.
+        source: where it is from, with the revision resolved to a commit where that is known.
     """
 
     path: Path
     sha256: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def fetch(weights: Weights, access: Access) -> Fetched:
     """
     found, digest = _fetch_file(weights, access)
     if not found.path.name.endswith(INDEX_SUFFIX):
-        return Fetched(found.path, digest)
+        return Fetched(found.path, digest, found.key)
     combined = hashlib.sha256(digest.encode())
     for name in sorted(set(shards_of(found.path).values())):
         # Beside the key, which has the revision that the index came from.
@@ -86,7 +88,7 @@ def fetch(weights: Weights, access: Access) -> Fetched:
         if shard.path != found.path.with_name(name):
             raise FetchError(f"the shard {name} of {weights.source} is not beside its index.")
         combined.update(digest.encode())
-    return Fetched(found.path, combined.hexdigest())
+    return Fetched(found.path, combined.hexdigest(), found.key)
 
 
 def _fetch_file(weights: Weights, access: Access) -> tuple[_Found, str]:

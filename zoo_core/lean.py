@@ -16,6 +16,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from zoo_core.checkpoint import TensorInfo
 from zoo_core.errors import WeightsMismatchError, enumeration
+from zoo_core.factories import called
+from zoo_core.retries import first_line
+
+_INTERCHANGEABLE = {"float64", "float32", "float16", "bfloat16"}
 
 
 class _Building(threading.local):
@@ -45,27 +49,41 @@ def build(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
     """Returns `factory(**config)` with every parameter on the meta device.
 
     Buffers are real: a table that the constructor computes is not in any checkpoint.
+
+    Raises:
+        ConfigError: the factory failed.
     """
     outer, _building.moved = _building.moved, WeakIdKeyDictionary()
     try:
-        return factory(**config)
+        return called(factory, config)
     finally:
         _building.moved = outer
 
 
 def check_fit(module: nn.Module, infos: Mapping[str, TensorInfo], what: str) -> None:
-    """Checks that stored tensors are those of a module, by name and shape.
+    """Checks that stored tensors are those of a module, by name, shape and kind of number.
 
     Raises:
-        WeightsMismatchError: lists what is missing, what is unexpected, what has another shape.
+        WeightsMismatchError: lists what is missing, unexpected, of another shape, or of a dtype
+            that is not another precision of the module's.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    expected = {
+        name: TensorInfo.of(value)
+        for name, value in module.state_dict().items()
+        if isinstance(value, torch.Tensor)
+    }
     missing = [name for name in expected if name not in infos]
     unexpected = [name for name in infos if name not in expected]
+    common = [(name, infos[name], info) for name, info in expected.items() if name in infos]
     shapes = [
-        f"{name} ({list(infos[name].shape)} stored, {list(shape)} expected)"
-        for name, shape in expected.items()
-        if name in infos and infos[name].shape != shape
+        f"{name} ({list(stored.shape)} stored, {list(info.shape)} expected)"
+        for name, stored, info in common
+        if stored.shape != info.shape
+    ]
+    dtypes = [
+        f"{name} ({stored.dtype} stored, {info.dtype} expected)"
+        for name, stored, info in common
+        if stored.dtype != info.dtype and not {stored.dtype, info.dtype} <= _INTERCHANGEABLE
     ]
     problems = [
         f"{label}: {enumeration(names)}"
@@ -73,6 +91,7 @@ def check_fit(module: nn.Module, infos: Mapping[str, TensorInfo], what: str) -> 
             ("missing", missing),
             ("unexpected", unexpected),
             ("another shape", shapes),
+            ("another dtype", dtypes),
         )
         if names
     ]
@@ -92,16 +111,38 @@ def assign(module: nn.Module, tensors: Iterable[tuple[str, torch.Tensor]]) -> No
     Args:
         module: a module whose tensors `check_fit` has compared with what is given here.
         tensors: (name in the state dict, tensor).
+
+    Raises:
+        WeightsMismatchError: the module refuses them, or names that are one parameter of the
+            module have tensors of different values.
     """
-    tied: dict[int, list[tuple[nn.Module, str]]] = {}
-    for owner in module.modules():
+    tied: dict[int, list[tuple[nn.Module, str, str]]] = {}
+    for prefix, owner in module.named_modules():
         for name, parameter in owner._parameters.items():
             if parameter is not None:
-                tied.setdefault(id(parameter), []).append((owner, name))
-    module.load_state_dict(dict(tensors), strict=True, assign=True)
-    for (first, first_name), *others in tied.values():
-        for owner, name in others:
-            setattr(owner, name, getattr(first, first_name))
+                full_name = f"{prefix}.{name}" if prefix else name
+                tied.setdefault(id(parameter), []).append((owner, name, full_name))
+    outer, _building.moved = _building.moved, None  # within a factory that loads another object
+    try:
+        module.load_state_dict(dict(tensors), strict=True, assign=True)
+        for (first, first_name, kept), *others in tied.values():
+            shared = getattr(first, first_name)
+            for owner, name, full_name in others:
+                own = getattr(owner, name)
+                if own.data_ptr() != shared.data_ptr() and not torch.equal(own, shared):
+                    raise WeightsMismatchError(
+                        f"{kept} and {full_name} are one parameter of {type(module).__name__}, but "
+                        "two different tensors are given for them."
+                    )
+                setattr(owner, name, shared)
+    except WeightsMismatchError:
+        raise
+    except Exception as error:  # a module may have its own way to load, and refuse
+        raise WeightsMismatchError(
+            f"{type(module).__name__} refuses the tensors: {first_line(error)}."
+        ) from error
+    finally:
+        _building.moved = outer
 
 
 def left_on_meta(module: nn.Module) -> list[str]:

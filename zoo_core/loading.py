@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -25,15 +24,14 @@ from zoo_core.errors import (
     PluginError,
     UnknownNameError,
     WeightsMismatchError,
-    ZooError,
     ZooWarning,
     enumeration,
-    suggestion,
 )
+from zoo_core.factories import argument, called, check_config, import_string
 from zoo_core.hub import Access, Fetched, fetch
 from zoo_core.interfaces import INTERFACES, Model
 from zoo_core.locating import locate
-from zoo_core.origin import Origin, import_string
+from zoo_core.origin import Origin
 from zoo_core.plugins import installed
 from zoo_core.registry import Resolved
 
@@ -83,6 +81,8 @@ def load(
         WeightsMismatchError: the tensors do not fit the object.
         PluginError: the plugin's own code cannot be imported.
     """
+    if not isinstance(pretrained, bool):
+        raise ConfigError(f"pretrained is {pretrained!r}; expected True or False.")
     _check_target(device, dtype)
     access = Access(
         cache=Cache.at(cache_dir),
@@ -108,12 +108,14 @@ def load(
         raise ConfigError("device is 'meta', which holds no weights; pass pretrained=False too.")
     if config or head is not None:
         # A value that the factory refuses is an error before anything is fetched.
-        _skeleton(factory, merged | config | ({} if head is None else {_HEAD: head}))
+        from zoo_core import lean
+
+        lean.build(factory, merged | config | ({} if head is None else {_HEAD: head}))
     fetched = local or fetch(weights, access)
     stored, completion = _stored(weights, fetched, access.cache)
     merged |= {**completion, **config}
     module = _pretrained(factory, merged, stored, found.full_name, device, dtype)
-    if head is not None and head != _argument(factory, merged, _HEAD):
+    if head is not None and head != argument(factory, merged, _HEAD):
         _new_head(module, head, found.full_name)
         merged[_HEAD] = head
         # What was said of the weights was said of the head that they came with.
@@ -142,24 +144,6 @@ def pull(
     return fetch(found.weights, access)
 
 
-def check_config(factory: Callable[..., Any], config: Mapping[str, Any], name: str) -> None:
-    """Checks that a factory takes these keyword arguments.
-
-    Raises:
-        ConfigError: lists the factory's own.
-    """
-    parameters = inspect.signature(factory).parameters.values()
-    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-        return
-    known = [each.name for each in parameters if each.kind is not inspect.Parameter.POSITIONAL_ONLY]
-    for key in config:
-        if key not in known:
-            raise ConfigError(
-                f"{name} takes no argument {key!r}.{suggestion(key, known)} It takes: "
-                f"{', '.join(known)}."
-            )
-
-
 def _stored(
     weights: Weights, fetched: Fetched, cache: Cache
 ) -> tuple[Checkpoint | dict[str, torch.Tensor], Mapping[str, Any]]:
@@ -180,7 +164,7 @@ def _stored(
 def _infos(stored: Checkpoint | dict[str, torch.Tensor]) -> Mapping[str, TensorInfo]:
     if isinstance(stored, Checkpoint):
         return stored.infos
-    return {name: TensorInfo(tuple(it.shape), str(it.dtype)) for name, it in stored.items()}
+    return {name: TensorInfo.of(it) for name, it in stored.items()}
 
 
 def _pretrained(
@@ -196,7 +180,7 @@ def _pretrained(
 
     from zoo_core import lean
 
-    module = _skeleton(factory, config)
+    module = lean.build(factory, config)
     if not isinstance(module, torch.nn.Module):
         raise PluginError(f"{name} has weights, but its factory made a {type(module).__name__}.")
     lean.check_fit(module, _infos(stored), f"the weights of {name}")
@@ -209,7 +193,8 @@ def _pretrained(
             (key, value.to(device=target, dtype=dtype if value.is_floating_point() else None))
             for key, value in stored.items()
         )
-    lean.assign(module, tensors)
+    with torch.inference_mode(False):  # tensors made in that mode could never be trained
+        lean.assign(module, tensors)
     if empty := lean.left_on_meta(module):
         raise PluginError(f"{name} has tensors outside its state dict: {enumeration(empty)}.")
     return module
@@ -222,8 +207,11 @@ def _new_head(module: Any, num_classes: int, name: str) -> None:
             f"{name} cannot change num_classes of pretrained weights: its "
             f"{type(module).__name__} has no reset_classifier. Load it with pretrained=False."
         )
+    import torch
+
     before = {key: id(value) for key, value in module.named_parameters()}
-    module.reset_classifier(num_classes)
+    with torch.inference_mode(False):
+        module.reset_classifier(num_classes)
     fresh = [key for key, value in module.named_parameters() if before.get(key) != id(value)]
     if fresh:
         warnings.warn(
@@ -234,41 +222,16 @@ def _new_head(module: Any, num_classes: int, name: str) -> None:
         )
 
 
-def _argument(factory: Callable[..., Any], config: Mapping[str, Any], name: str) -> Any:
-    """The value that a factory gets for one of its arguments."""
-    if name in config:
-        return config[name]
-    parameter = inspect.signature(factory).parameters.get(name)
-    return parameter.default if parameter else None
-
-
 def _initialised(
     factory: Callable[..., Any], config: Mapping[str, Any], device: str | torch.device | None
 ) -> Any:
     """The factory's object with its own initialisation, made on the device itself."""
     if device is None:
-        return _called(factory, config)
+        return called(factory, config)
     import torch
 
     with torch.device(device):
-        return _called(factory, config)
-
-
-def _skeleton(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
-    """The factory's object without memory for its parameters."""
-    from zoo_core import lean
-
-    return lean.build(lambda **arguments: _called(factory, arguments), config)
-
-
-def _called(factory: Callable[..., Any], config: Mapping[str, Any]) -> Any:
-    """`factory(**config)`; a value that it refuses is the user's, so a ConfigError."""
-    try:
-        return factory(**config)
-    except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, ZooError):
-            raise
-        raise ConfigError(f"{getattr(factory, '__qualname__', factory)}: {error}") from error
+        return called(factory, config)
 
 
 def _finished(
@@ -287,10 +250,24 @@ def _finished(
         )
     if isinstance(result, Model):
         result.eval()
-    if hasattr(result, "to") and (device is not None or dtype is not None):
-        result = result.to(device=device, dtype=dtype)
-    result.zoo = Origin(found.full_name, found.card, config, weights)
+        _move(result, device, dtype)
+    try:
+        setattr(result, "zoo", Origin(found.full_name, found.card, config, weights))  # noqa: B010
+    except AttributeError as error:
+        raise PluginError(
+            f"{found.card.factory} made a {type(result).__name__} that takes no attribute `zoo`."
+        ) from error
     return result
+
+
+def _move(model: Any, device: str | torch.device | None, dtype: torch.dtype | None) -> None:
+    """Moves what a model initialised or computed; its floating-point tensors take the dtype."""
+    if device is not None:
+        model.to(device=device)
+    if dtype is not None:
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(dtype)
 
 
 def _check_target(device: str | torch.device | None, dtype: torch.dtype | None) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from zoo_core.card import Card, Weights
-from zoo_core.errors import ConfigError, PluginError, ZooError
+from zoo_core.errors import ConfigError, ZooError
+from zoo_core.factories import called, import_string
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,12 @@ class Origin:
         """
         if self.card.transform is None or self.weights is None or not self.weights.preprocessing:
             raise ZooError(f"{self.name} states no preprocessing in its card and weights.")
-        make: Callable[..., Callable[[Any], Any]] = import_string(self.card.transform)
+        make = import_string(self.card.transform)
         try:
-            return make(**self.weights.preprocessing)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, ZooError):
-                raise
+            transform: Callable[[Any], Any] = called(make, self.weights.preprocessing)
+        except ConfigError as error:
             raise ConfigError(f"the preprocessing of {self.name}: {error}") from error
+        return transform
 
     def labels(self) -> tuple[str, ...]:
         """Returns the names of the outputs in order, or () when the weights state none."""
@@ -51,19 +50,3 @@ class Origin:
         if isinstance(self.weights.labels, str):
             return tuple(import_string(self.weights.labels)())
         return self.weights.labels
-
-
-def import_string(reference: str) -> Any:
-    """Returns what "module:name" refers to. Only for references from installed cards.
-
-    Raises:
-        PluginError: the module cannot be imported, or has no such name.
-    """
-    module, _, name = reference.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ZooError:
-        raise
-    except (Exception, SystemExit) as error:  # the plugin boundary
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{reference} cannot be imported ({reason}).") from error

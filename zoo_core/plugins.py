@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from zoo_core.errors import CardError, PluginError, ZooWarning
 if TYPE_CHECKING:
     import typer
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What the name of a plugin's entry point may be."""
 GROUP = "zoo"
 """The entry-point group: `[project.entry-points.zoo]` in a plugin's pyproject.toml."""
 
@@ -133,6 +136,8 @@ def installed() -> Plugins:
             refused.append(replace(plugin, status="blocked"))
             continue
         try:
+            if not NAME.fullmatch(entry.name):
+                raise PluginError("its name may hold letters, digits, '.', '_' and '-' only")
             if entry.name in found:
                 raise PluginError(f"the name is taken by {found[entry.name].distribution}")
             found[entry.name] = replace(plugin, cards=_register(manager, entry))

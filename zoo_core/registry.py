@@ -61,7 +61,7 @@ def search(
 ) -> list[tuple[str, Resolved]]:
     """Returns (name, what it stands for) of the cards that fit, sorted; see `list_names`."""
     plugins = installed()
-    if kind is not None and kind not in INTERFACES:
+    if kind is not None and kind not in tuple(INTERFACES):
         raise UnknownNameError(f"unknown kind {kind!r}; expected one of {', '.join(INTERFACES)}.")
     if plugin is not None:
         _plugin_named(plugin, plugins)
@@ -82,18 +82,13 @@ def search(
     return sorted(found, key=lambda pair: pair[0])
 
 
-def info(name: str) -> Card:
-    """Returns the card that a name stands for: a name, an alias, `plugin/NAME`, any with `.TAG`.
+def resolve(name: str) -> Resolved:
+    """Returns what a name stands for: a name, an alias, `plugin/NAME`, any of them with `.TAG`.
 
     Raises:
         UnknownNameError: there is no such name, plugin or tag.
         AmbiguousNameError: two plugins claim the name.
     """
-    return resolve(name).card
-
-
-def resolve(name: str) -> Resolved:
-    """Returns what a name stands for; see `info`."""
     plugins = installed()
     owner, slash, tagged = name.rpartition("/")
     short, dot, tag = tagged.partition(".")

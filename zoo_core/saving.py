@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo_core import folder, model_card
+from zoo_core.cache import user_path
 from zoo_core.card import Card, json_mapping
 from zoo_core.checkpoint import TENSOR_FILES, TensorInfo, tensors_file, write_tensors
-from zoo_core.errors import CardError, ConfigError, SaveError, WeightsMismatchError
-from zoo_core.loading import check_config
-from zoo_core.origin import Origin, import_string
+from zoo_core.errors import CardError, ConfigError, SaveError, WeightsMismatchError, enumeration
+from zoo_core.factories import check_config, import_string
+from zoo_core.origin import Origin
 from zoo_core.registry import resolve
+from zoo_core.retries import first_line
 
 README = "README.md"
 _SHARDS = "model-*-of-*.safetensors"
@@ -42,6 +44,10 @@ def save(
     shard_size: str | int = "5GB",
 ) -> Path:
     """Writes an object to a folder that `zoo.load` reads back, and returns the folder.
+
+    What was said of the weights that `zoo.load` gave (license, metrics, labels, ...) is said of
+    these, too, unless it is given anew; with another `config`, metrics, labels and description
+    are left out. After training, give the metrics that you measured.
 
     The files are written beside the folder and moved into it when they are complete. Files that
     are not the zoo's stay as they are, and so does a README.md that is already there.
@@ -70,10 +76,15 @@ def save(
         "labels": labels,
         "description": description,
     }
+    if isinstance(labels, str):
+        raise SaveError(f"labels is {labels!r}; expected a sequence of names.")
+    sized = isinstance(shard_size, int) and not isinstance(shard_size, bool) and shard_size > 0
+    if not (sized or isinstance(shard_size, str)):
+        raise SaveError(f"shard_size is {shard_size!r}; expected bytes, or text such as '5GB'.")
     obj = _unwrapped(obj)
     origin = _origin(obj, name, config, described)
     _check_saveable(obj, origin)
-    target = Path(path).expanduser()
+    target = user_path(path, "the folder")
     if target.exists() and not target.is_dir():
         raise SaveError(f"{target} exists and is not a folder.")
     made = [folder for folder in (target, *target.parents) if not folder.exists()]
@@ -164,9 +175,13 @@ def _unwrapped(obj: Any) -> Any:
         from torch.nn import DataParallel
         from torch.nn.parallel import DistributedDataParallel
 
-        obj = getattr(obj, "_orig_mod", obj)
-        if isinstance(obj, (DataParallel, DistributedDataParallel)):
-            obj = obj.module
+        while True:
+            if hasattr(obj, "_orig_mod"):
+                obj = obj._orig_mod
+            elif isinstance(obj, (DataParallel, DistributedDataParallel)):
+                obj = obj.module
+            else:
+                break
     return obj
 
 
@@ -185,8 +200,11 @@ def _origin(
             "name= (and config= with the factory's arguments)."
         )
     try:
-        weights = folder.updated(origin.weights, described)
         given = json_mapping({} if config is None else config, "config")
+        known = origin.weights
+        if known is not None and any(origin.config.get(key) != given[key] for key in given):
+            known = replace(known, labels=(), metrics={}, description="")
+        weights = folder.updated(known, described)
         merged = json_mapping({**origin.config, **given}, "config")
         check_config(import_string(origin.card.factory), merged, origin.name)
     except (CardError, ConfigError, TypeError) as error:
@@ -209,11 +227,14 @@ def _check_saveable(obj: Any, origin: Origin) -> None:
         for name, tensor in obj.state_dict().items():
             if not isinstance(tensor, torch.Tensor) or tensor.is_meta:
                 raise SaveError(f"{name} has no values to save: it is {_held(tensor)}.")
-            infos[name] = TensorInfo(tuple(tensor.shape), str(tensor.dtype))
+            infos[name] = TensorInfo.of(tensor)
         try:
             skeleton = lean.build(import_string(origin.card.factory), origin.config)
             lean.check_fit(skeleton, infos, "the object's tensors")
-        except (WeightsMismatchError, TypeError, ValueError) as error:
+            lean.assign(skeleton, obj.state_dict().items())
+            if empty := lean.left_on_meta(skeleton):
+                raise WeightsMismatchError(f"tensors outside its state dict: {enumeration(empty)}.")
+        except (WeightsMismatchError, ConfigError) as error:
             raise SaveError(
                 f"this {type(obj).__name__} is not what {origin.name} makes of its configuration: "
                 f"{error} Pass config= with what has changed since."
@@ -234,9 +255,11 @@ def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> No
     if _has_tensors(origin.card):
         try:
             write_tensors(obj.state_dict(), scratch, shard_size)
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise SaveError(f"the tensors cannot be written: {reason}") from error
+        except OSError:
+            raise
+        except Exception as error:  # a tensor of a kind that safetensors does not know
+            reason = first_line(error)
+            raise SaveError(f"the tensors cannot be written: {reason}.") from error
     tensors = tensors_file(scratch)
     content = folder.describe(origin, tensors.name if tensors else None)
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -247,13 +270,24 @@ def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> No
 
 
 def _move_in(scratch: Path, target: Path) -> None:
-    """Moves the finished files in; config.json last, so that it never names what is not there."""
-    fresh = sorted(scratch.iterdir(), key=lambda path: path.name == folder.CONFIG)
-    names = {path.name for path in fresh}
-    for path in fresh:
-        if path.name != README or not (target / README).exists():
-            path.replace(target / path.name)
-    stale = [*target.glob(_SHARDS), *(target / name for name in TENSOR_FILES)]
-    for path in stale:
-        if path.name not in names:
-            path.unlink(missing_ok=True)
+    """Puts the finished files in place of earlier ones, or, if that fails, leaves those."""
+    fresh = list(scratch.iterdir())
+    if (target / README).exists():
+        fresh.remove(scratch / README)
+    replaced = {*(path.name for path in fresh), *TENSOR_FILES}
+    replaced |= {path.name for path in target.glob(_SHARDS)}
+    previous = scratch / "previous"
+    previous.mkdir()
+    try:
+        for name in sorted(replaced):
+            if os.path.lexists(target / name):
+                (target / name).rename(previous / name)
+        for path in fresh:
+            path.rename(target / path.name)
+    except BaseException:
+        for path in fresh:
+            if not os.path.lexists(path):
+                (target / path.name).unlink()
+        for path in previous.iterdir():
+            path.rename(target / path.name)
+        raise

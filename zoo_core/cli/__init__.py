@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -11,7 +12,7 @@ import typer
 
 import zoo_core
 from zoo_core.cli import info, list_, plugins, predict, pull
-from zoo_core.errors import ZooError, ZooWarning
+from zoo_core.errors import ZooError, ZooWarning, printable
 from zoo_core.plugins import installed
 
 _DEBUG = "--debug"
@@ -21,6 +22,9 @@ def main() -> None:
     """Runs the command line; a `ZooError` becomes one line on stderr and exit code 2."""
     debug = _DEBUG in sys.argv[1:]
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal can show every label
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             arguments = [argument for argument in sys.argv[1:] if argument != _DEBUG]
@@ -87,6 +91,6 @@ def _show_warning(
 ) -> None:
     """One line for a warning of ours, Python's usual form for the others."""
     if issubclass(category, ZooWarning):
-        print(f"zoo: {message}", file=sys.stderr)
+        print(f"zoo: {printable(str(message))}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))

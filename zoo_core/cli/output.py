@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from zoo_core.errors import printable
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints rows under a heading; in a pipe, without heading, one line a row."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(" ".join(cell.split()) for cell in row))
+            print("\t".join(printable(" ".join(cell.split())) for cell in row))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -23,7 +25,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for place, column in enumerate(columns):
         drawn.add_column(Text(column), overflow="fold", no_wrap=place < max(1, len(columns) - 2))
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        lines = ((printable(line) for line in cell.splitlines()) for cell in row)
+        drawn.add_row(*(Text("\n".join(cell)) for cell in lines))
     Console().print(drawn)
 
 

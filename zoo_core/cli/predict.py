@@ -91,6 +91,8 @@ def _opened(path: Path) -> Any:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise ZooError(f"zoo predict needs Pillow, which is missing: {error}.") from error
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a file.")
     try:
         with Image.open(path) as image:
             image.load()

@@ -283,3 +283,19 @@ def test_the_caller_s_lists_stay_as_they_are():
     model = RevCol(channels, layers, 2)
     assert (channels, layers) == ([8, 12, 16, 20], [1, 1, 1, 1])
     assert model.channels == (8, 12, 16, 20)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("num_columns", 10**7),
+        ("layers", [10**7, 1, 1, 1]),
+        ("channels", [10**12, 1, 1, 1]),
+        ("num_classes", 10**30),
+        ("drop_path_rate", 10**400),
+        ("alpha_init", 10**400),
+    ],
+)
+def test_arguments_beyond_any_use_are_refused_at_once(argument, value):
+    with pytest.raises(ConfigError, match=argument):
+        RevCol(**{**SMALL, argument: value})

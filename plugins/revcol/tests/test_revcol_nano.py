@@ -111,3 +111,11 @@ def test_a_missing_scikit_learn_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ZooError, match="come with scikit-learn"):
         digits.load_split()
+
+
+def test_a_demo_that_cannot_write_says_so_before_it_works(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run([*ZOO, "demo", "--out", "file/x"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("zoo: cannot write file/x")
+    assert done.stdout == b""

@@ -24,8 +24,13 @@ def command(
 
     import zoo
     from zoo_core.cli import list_, output
+    from zoo_core.errors import ZooError
     from zoo_revcol.digits import load_split
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"cannot write {out}: {error.strerror}.") from error
     _, test = load_split()
     model = zoo.load(NAME)
     transform, labels = model.zoo.transform(), np.asarray(model.zoo.labels())
@@ -82,5 +87,4 @@ def draw(
         axes.set_title(text, fontsize=9, color="black" if right else "crimson")
         axes.set_axis_off()
     figure.suptitle(f"{NAME} on digits held out of its training: answer and certainty")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -16,7 +16,7 @@ from zoo_revcol.column import Column
 from zoo_revcol.head import Head
 from zoo_revcol.level import Level
 from zoo_revcol.stem import PATCH_SIZE, Stem
-from zoo_revcol.validation import boolean, four_integers, integer, odd, positive, real
+from zoo_revcol.validation import MAX_DEPTH, boolean, four_integers, integer, odd, positive, real
 
 MIN_IMAGE_SIZE = 32
 FINE_TUNING_SCALE = 0.001
@@ -60,8 +60,8 @@ class RevCol(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = four_integers("channels", channels)
-        self.layers = four_integers("layers", layers)
-        self.num_columns = integer("num_columns", num_columns, minimum=1)
+        self.layers = four_integers("layers", layers, MAX_DEPTH)
+        self.num_columns = integer("num_columns", num_columns, 1, MAX_DEPTH)
         self.num_classes = integer("num_classes", num_classes, minimum=0)
         self.num_features = self.channels[-1]
         self.in_chans = integer("in_chans", in_chans, minimum=1)

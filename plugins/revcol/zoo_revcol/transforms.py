@@ -18,6 +18,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 _CROP_MODES = ("center", "squash", "border")
 # The centre crop of an image longer than this many times its width shows nothing of its ends.
 _LONGEST = 16
+_LARGEST = 1 << 14
 
 
 def evaluation(
@@ -126,7 +127,7 @@ def _check_size(input_size: Any) -> None:
     ):
         raise ConfigError(f"input_size is {input_size!r}; expected [3, height, width].")
     for side in input_size[1:]:
-        integer("input_size", side, minimum=1)
+        integer("input_size", side, minimum=1, maximum=_LARGEST)
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

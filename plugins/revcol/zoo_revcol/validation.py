@@ -9,29 +9,46 @@ from typing import Any
 
 from zoo_core.errors import ConfigError
 
+MAX_WIDTH = 1 << 20
+MAX_DEPTH = 9999
 
-def integer(name: str, value: Any, minimum: int) -> int:
-    """Returns `value` as an int of at least `minimum`, or raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {minimum}.")
+
+def integer(name: str, value: Any, minimum: int, maximum: int = MAX_WIDTH) -> int:
+    """Returns `value` as an int in [minimum, maximum], or raises ConfigError.
+
+    The upper bound is far above any use: it keeps a hostile configuration from building for ever.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not minimum <= value <= maximum:
+        raise ConfigError(
+            f"{name} is {value!r}; expected a whole number of at least {minimum}"
+            + (f", at most {maximum}." if whole and value > maximum else ".")
+        )
     return int(value)
 
 
 def odd(name: str, value: Any) -> int:
     """Returns `value` as an odd positive int, or raises ConfigError."""
-    if integer(name, value, minimum=1) % 2 == 0:
+    if integer(name, value, minimum=1, maximum=MAX_DEPTH) % 2 == 0:
         raise ConfigError(f"{name} is {value!r}; expected an odd number such as 3 or 7.")
     return int(value)
 
 
-def four_integers(name: str, value: Any) -> tuple[int, int, int, int]:
-    """Returns `value` as four positive ints, one a level, or raises ConfigError."""
+def four_integers(name: str, value: Any, maximum: int = MAX_WIDTH) -> tuple[int, int, int, int]:
+    """Returns `value` as four ints in [1, maximum], one a level, or raises ConfigError."""
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 4:
         raise ConfigError(f"{name} is {value!r}; expected four whole numbers, one a level.")
     first, second, third, fourth = (
-        integer(f"{name}[{index}]", item, minimum=1) for index, item in enumerate(value)
+        integer(f"{name}[{index}]", item, 1, maximum) for index, item in enumerate(value)
     )
     return first, second, third, fourth
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def real(name: str, value: Any, minimum: float = -math.inf, below: float = math.inf) -> float:
@@ -39,7 +56,7 @@ def real(name: str, value: Any, minimum: float = -math.inf, below: float = math.
     if (
         isinstance(value, bool)
         or not isinstance(value, Real)
-        or not math.isfinite(value)
+        or not _is_finite(value)
         or not minimum <= value < below
     ):
         raise ConfigError(f"{name} is {value!r}; expected a finite number in [{minimum}, {below}).")
