@@ -132,6 +132,8 @@ def pull(
 ) -> Fetched:
     """Fetches the weights of a name without loading them, and reads them once more to verify.
 
+    Of a folder, where there is nothing to fetch, it returns the file unread.
+
     Raises:
         UnknownNameError: there is no such name, or it has no weights; and as `load`.
     """

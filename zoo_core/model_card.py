@@ -11,7 +11,7 @@ PLACEHOLDER = "hf-hub:OWNER/NAME"
 _USE = f"""```python
 import zoo
 
-{{variable}} = zoo.load("{PLACEHOLDER}")
+{{variable}} = zoo.load("{PLACEHOLDER}")  # or the folder that holds this file
 ```"""
 
 

@@ -120,7 +120,7 @@ def zoo_cards() -> Iterable[Card]:
             kind="model",
             factory="zoo_revcol.model:RevCol",
             config=VARIANTS["nano"].config(),
-            summary="Half a million parameters, for images of 32 pixels",
+            summary="RevCol of half a million parameters, for images of 32 pixels",
             task="image-classification",
             paper=PAPER,
             weights=(
