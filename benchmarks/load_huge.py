@@ -90,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from tests.hub_server import HubServer
     from zoo_core.card import HubFile
-    from zoo_core.registry import info
+    from zoo_core.locating import info
 
     file = HubFile.parse(info(arguments.name).weights[0].source)
     with tempfile.TemporaryDirectory(prefix="zoo-bench-", dir=arguments.dir) as scratch:
