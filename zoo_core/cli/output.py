@@ -23,7 +23,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
-        drawn.add_column(Text(column), overflow="fold", no_wrap=place < max(1, len(columns) - 2))
+        drawn.add_column(Text(column), overflow="fold", no_wrap=place < len(columns) - 1)
     for row in rows:
         lines = ((printable(line) for line in cell.splitlines()) for cell in row)
         drawn.add_row(*(Text("\n".join(cell)) for cell in lines))

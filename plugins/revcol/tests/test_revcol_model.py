@@ -32,10 +32,16 @@ def test_published_sizes(variant):
         model = RevCol(**VARIANTS[variant].config())
     total, backbone, entries = PUBLISHED[variant]
     assert sum(parameter.numel() for parameter in model.parameters()) == total
+    assert VARIANTS[variant].parameters == total
     head = sum(parameter.numel() for parameter in model.head.parameters())
     assert total - head == backbone
     assert len(model.state_dict()) == entries
     assert not list(model.buffers())
+
+
+def test_nano_has_the_size_that_its_table_states():
+    model = RevCol(**VARIANTS["nano"].config())
+    assert sum(it.numel() for it in model.parameters()) == VARIANTS["nano"].parameters
 
 
 def test_a_model_built_without_memory_takes_tensors(make, images):

@@ -150,7 +150,7 @@ def _card(letter: str, variant: str, weights: list[Weights]) -> Card:
         kind="model",
         factory="zoo_revcol.model:RevCol",
         config=VARIANTS[variant].config(),
-        summary=f"Image classifier and four-level backbone, {variant} size",
+        summary=f"RevCol {variant}, {VARIANTS[variant].parameters / 1e6:.1f} M parameters",
         task="image-classification",
         paper=PAPER,
         weights=tuple(weights),
