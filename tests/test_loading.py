@@ -27,6 +27,7 @@ from zoo_core.errors import (
     FetchError,
     InputError,
     PluginError,
+    SaveError,
     UnknownNameError,
     WeightsMismatchError,
     ZooError,
@@ -420,6 +421,21 @@ def test_pull_fetches_and_verifies_without_loading(
     register(card())
     with pytest.raises(UnknownNameError, match="no weights to fetch"):
         loading.pull("net")
+
+
+class Derived(nn.Linear):
+    """A network with an unsaved buffer that is computed from a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.register_buffer("total", self.weight.detach().sum(0), persistent=False)
+
+
+def test_what_could_not_be_loaded_is_not_saved(register: Any, tmp_path: Path) -> None:
+    register(card(factory="Derived"))
+    with pytest.raises(SaveError, match="outside its state dict: total"):
+        zoo.save(Derived(), tmp_path / "x", name="net")
+    assert not (tmp_path / "x").exists()
 
 
 class Waves(nn.Module):

@@ -130,6 +130,16 @@ def test_of_two_distributions_with_one_plugin_name_the_second_is_broken(site: Si
     ]
 
 
+@pytest.mark.parametrize("name", ["my plug", "_under", "a/b"])
+def test_a_name_that_config_json_could_not_hold_is_refused(site: Site, name: str) -> None:
+    module = site.install_cards("first", "net-a")
+    info = site.path / "zoo_first-1.0.dist-info" / "entry_points.txt"
+    info.write_text(f"[zoo]\n{name} = {module}.plugin\n")
+    site.activate()
+    with pytest.warns(ZooWarning, match="its name may hold letters"):
+        assert "net-a" not in zoo.list()
+
+
 def test_one_module_under_two_plugin_names_works_once(site: Site) -> None:
     module = site.install_cards("first", "net-a")
     info = site.path / "zoo_first-1.0.dist-info" / "entry_points.txt"

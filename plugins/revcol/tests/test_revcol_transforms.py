@@ -142,6 +142,8 @@ def test_what_is_no_image_is_refused(image):
         ("input_size", 224),
         ("input_size", [1, 224, 224]),
         ("input_size", [3, 0, 224]),
+        ("input_size", [3, 200_000, 224]),
+        ("mean", [10**400, 0, 0]),
         ("interpolation", "cubic"),
         ("crop_pct", 0.0),
         ("crop_pct", 1.5),

@@ -5,8 +5,9 @@
     python plugins/revcol/training/nano.py cifar10 --data DIR --network convnext
 
 DIR holds cifar10_small.zip: JPEG images in folders train/<class>/ and test/<class>/. The recipe was
-settled on a validation split of the training images (`--validate`); the test images are looked at
-once, after the last epoch. Seed and epochs are fixed, one thread computes: runs can be repeated.
+settled on a validation split of the training images (`--validate`); the test images are for the
+final figure, after the last epoch, and decide nothing. Seed and epochs are fixed and one thread
+computes, so that runs can be repeated.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def describe(arguments: argparse.Namespace, trained: int, tested: int, minutes: 
     }[arguments.task]
     folder = " --data DIR" if arguments.data else ""
     return (
-        f"Trained on {data} ({trained} images; the {tested} of the test were looked at once) in "
+        f"Trained on {data} ({trained} images; the {tested} of the test decided nothing) in "
         f"{minutes:.1f} minutes of one CPU core by `python plugins/revcol/training/nano.py "
         f"{arguments.task}{folder}`."
     )
