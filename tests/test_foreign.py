@@ -378,3 +378,9 @@ def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.pth", {"w": torch.zeros(1).expand(1 << 40)})
     with pytest.raises(CheckpointError, match="many times its own size"):
         converted(path, "d", convert, "m:f", Cache.at(tmp_path / "cache"))
+
+
+def test_a_storage_s_class_is_a_mark_in_a_file_and_cannot_be_called(tmp_path: Path) -> None:
+    program = b"\x80\x02ctorch.storage\nUntypedStorage\nK\x08\x85R."
+    with pytest.raises(CheckpointError, match="a call of a type"):
+        read_foreign(zip_around(tmp_path / "x.pth", program))
