@@ -22,7 +22,7 @@ $(BIN)/.ready: pyproject.toml setup.cfg $(addsuffix /pyproject.toml,$(PLUGINS))
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group test --group lint \
-		--editable . $(foreach plugin,$(PLUGINS),--editable "$(plugin)[demo]")
+		--editable ".[reproduce]" $(foreach plugin,$(PLUGINS),--editable "$(plugin)[demo]")
 	@touch $@
 
 demo: $(BIN)/.ready
@@ -55,6 +55,6 @@ else
 endif
 
 clean:
-	rm -rf .venv build dist demo *.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf .venv build dist demo reproduce *.egg-info plugins/*/*.egg-info plugins/*/build
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find zoo zoo_core plugins tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

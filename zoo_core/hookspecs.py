@@ -1,7 +1,8 @@
 """The hooks of the zoo: what a plugin may implement.
 
 A plugin is a module named by an entry point of the group `zoo`; it implements the hooks it needs
-with `@hookimpl`. It must import nothing heavy: the functions that cards name are imported later.
+with `@hookimpl`. It must import nothing heavy: the functions that cards and experiments name are
+imported later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from zoo_core.card import Card, Weights
+from zoo_core.experiment import Experiment
 
 if TYPE_CHECKING:
     import typer
@@ -24,6 +26,11 @@ hookimpl = pluggy.HookimplMarker("zoo")
 @hookspec
 def zoo_cards() -> Iterable[Card]:  # type: ignore[empty-body]
     """Returns the plugin's cards."""
+
+
+@hookspec
+def zoo_experiments() -> Iterable[Experiment]:  # type: ignore[empty-body]
+    """Returns the experiments that `zoo reproduce` runs, in that order."""
 
 
 @hookspec

@@ -17,6 +17,7 @@ import pluggy
 from zoo_core import hookspecs
 from zoo_core.card import Card, Weights
 from zoo_core.errors import CardError, PluginError, ZooWarning
+from zoo_core.experiment import Experiment
 
 if TYPE_CHECKING:
     import typer
@@ -36,6 +37,7 @@ class Plugin:
         distribution: what was installed, such as "zoo-revcol".
         version: of the distribution.
         cards: what it registers; empty when it is broken or blocked.
+        experiments: what `zoo reproduce` can run; empty, too, when it is broken or blocked.
         status: "active", "broken" or "blocked".
         error: why it is broken.
     """
@@ -44,6 +46,7 @@ class Plugin:
     distribution: str
     version: str
     cards: tuple[Card, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
     status: str = "active"
     error: str | None = None
 
@@ -140,7 +143,8 @@ def installed() -> Plugins:
                 raise PluginError("its name may hold letters, digits, '.', '_' and '-' only")
             if entry.name in found:
                 raise PluginError(f"the name is taken by {found[entry.name].distribution}")
-            found[entry.name] = replace(plugin, cards=_register(manager, entry))
+            cards, experiments = _register(manager, entry)
+            found[entry.name] = replace(plugin, cards=cards, experiments=experiments)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary
             distribution = f"{plugin.distribution} {plugin.version}"
             _report(f"plugin {entry.name} ({distribution}) is broken", error)
@@ -169,8 +173,8 @@ def _metadata(entry: importlib.metadata.EntryPoint, key: str) -> str:
 
 def _register(
     manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint
-) -> tuple[Card, ...]:
-    """Imports one plugin, registers its hooks, returns its cards; on failure leaves no trace."""
+) -> tuple[tuple[Card, ...], tuple[Experiment, ...]]:
+    """Imports one plugin, registers its hooks, returns what it has; on failure leaves no trace."""
     module = entry.load()
     if manager.is_registered(module):
         raise PluginError(f"{entry.value} is plugin {manager.get_name(module)} already")
@@ -179,8 +183,10 @@ def _register(
         manager.check_pending()
         if not manager.get_hookcallers(module):
             raise PluginError(f"{entry.value} has no hooks; mark its functions with @hookimpl")
-        hook = _hook_of(manager, module, "zoo_cards")
-        return _checked(hook() or [None]) if hook.get_hookimpls() else ()
+        return (
+            _cards(_called(manager, module, "zoo_cards")),
+            _experiments(_called(manager, module, "zoo_experiments")),
+        )
     except BaseException:
         if manager.is_registered(module):
             manager.unregister(module)
@@ -193,7 +199,13 @@ def _hook_of(manager: pluggy.PluginManager, module: Any, name: str) -> pluggy.Ho
     return manager.subset_hook_caller(name, others)
 
 
-def _checked(results: list[Any]) -> tuple[Card, ...]:
+def _called(manager: pluggy.PluginManager, module: Any, name: str) -> list[Any]:
+    """What one plugin's hook returned: nothing without the hook, [None] where it gave nothing."""
+    hook = _hook_of(manager, module, name)
+    return (hook() or [None]) if hook.get_hookimpls() else []
+
+
+def _cards(results: list[Any]) -> tuple[Card, ...]:
     """The cards of what `zoo_cards` returned, each name among them once."""
     cards: list[Card] = []
     owners: set[str] = set()
@@ -207,6 +219,20 @@ def _checked(results: list[Any]) -> tuple[Card, ...]:
                 owners.add(name)
             cards.append(card)
     return tuple(cards)
+
+
+def _experiments(results: list[Any]) -> tuple[Experiment, ...]:
+    """The experiments of what `zoo_experiments` returned, each name among them once."""
+    found: dict[str, Experiment] = {}
+    for result in results:
+        for experiment in result if isinstance(result, Iterable) else [result]:
+            if not isinstance(experiment, Experiment) or experiment is result:
+                given = type(experiment).__name__
+                raise PluginError(f"zoo_experiments gave a {given}; expected a list of Experiments")
+            if experiment.name in found:
+                raise PluginError(f"the name {experiment.name!r} is used by two of its experiments")
+            found[experiment.name] = experiment
+    return tuple(found.values())
 
 
 def _report(what: str, error: BaseException) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import zoo_core
-from zoo_core.cli import info, list_, plugins, predict, pull
+from zoo_core.cli import info, list_, plugins, predict, pull, reproduce
 from zoo_core.errors import ZooError, ZooWarning, printable
 from zoo_core.plugins import installed
 
@@ -58,6 +58,7 @@ def build() -> typer.Typer:
     app.command("info")(info.command)
     app.command("pull")(pull.command)
     app.command("predict")(predict.command)
+    app.command("reproduce")(reproduce.command)
     app.command("plugins")(plugins.command)
     installed().add_commands(app)
     return app

@@ -26,8 +26,11 @@ def command(
 
 def _details(plugin: Plugin) -> str:
     if plugin.status == "active":
-        count = len(plugin.cards)
-        return f"{count} card{'' if count == 1 else 's'}"
+        counts = {"card": len(plugin.cards), "experiment": len(plugin.experiments)}
+        parts = [
+            f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count
+        ]
+        return ", ".join(parts) or "nothing but hooks"
     return plugin.error or "not in ZOO_PLUGINS"
 
 
@@ -38,5 +41,6 @@ def _described(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "status": plugin.status,
         "cards": [card.name for card in plugin.cards],
+        "experiments": [experiment.name for experiment in plugin.experiments],
         "error": plugin.error,
     }
