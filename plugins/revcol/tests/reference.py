@@ -164,3 +164,84 @@ def up(w: dict[str, Tensor], name: str, x: Tensor, size) -> Tensor:
     rows = torch.arange(size[0]) * x.shape[2] // size[0]
     cols = torch.arange(size[1]) * x.shape[3] // size[1]
     return x[:, :, rows][:, :, :, cols]
+
+
+def reconstruction(w: dict[str, Tensor], j: int, c_3: Tensor, size) -> Tensor:
+    """Decoder j: logits of the image, of the image's size."""
+    decoder = f"decoder_blocks.{j}"
+    if f"{decoder}.projback.1.weight" in w:
+        x = norm(w, f"{decoder}.projback.0", c_3)
+        x = shuffle(pointwise(w, f"{decoder}.projback.1", x), 32)
+    else:
+        x = c_3
+        for stage in range(3):
+            proj = f"{decoder}.proj_layers.{stage}"
+            x = norm(w, f"{proj}.1", pointwise(w, f"{proj}.0", x))
+            x = 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+            x = bilinear(x, [2 * side for side in x.shape[2:]], align_corners=True)
+            x = block(w, f"{decoder}.normal_layers.{stage}.0", x)
+        x = shuffle(pointwise(w, f"{decoder}.projback.0", x), 4)
+    return x if tuple(x.shape[2:]) == tuple(size) else bilinear(x, size, align_corners=False)
+
+
+def pointwise(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    product = torch.einsum("bchw,dc->bdhw", x, w[f"{name}.weight"][:, :, 0, 0])
+    return product + w[f"{name}.bias"][:, None, None]
+
+
+def shuffle(x: Tensor, side: int) -> Tensor:
+    """out[b, c, side * h + i, side * w + j] = x[b, c * side^2 + i * side + j, h, w]."""
+    b, c, h, w = x.shape
+    out = x.new_empty(b, c // side**2, h * side, w * side)
+    for i in range(side):
+        for j in range(side):
+            out[:, :, i::side, j::side] = x[:, i * side + j :: side**2]
+    return out
+
+
+def bilinear(x: Tensor, size, *, align_corners: bool) -> Tensor:
+    """Row by row, then column by column, as weighted sums of two neighbours."""
+
+    def matrix(given: int, wanted: int) -> Tensor:
+        weights = x.new_zeros(wanted, given)
+        for i in range(wanted):
+            if align_corners:
+                place = i * (given - 1) / (wanted - 1) if wanted > 1 else 0.0
+            else:
+                place = min(max((i + 0.5) * given / wanted - 0.5, 0.0), given - 1)
+            low = min(math.floor(place), given - 1)
+            weights[i, low] += 1 - (place - low)
+            weights[i, min(low + 1, given - 1)] += place - low
+        return weights
+
+    rows, cols = (matrix(x.shape[2 + axis], size[axis]) for axis in range(2))
+    return torch.einsum("bchw,ih,jw->bcij", x, rows, cols)
+
+
+def loss(y, r, images, target, *, bce=3.0, ce=0.7, smoothing=0.1, mean, std) -> Tensor:
+    """Supervised loss of lists of four logits and three reconstructions, one image at a time."""
+    total = torch.zeros((), dtype=torch.float64)
+    for i, scores in enumerate(y):
+        entropy = torch.zeros((), dtype=torch.float64)
+        for b in range(len(scores)):
+            classes = len(scores[b])
+            if target.ndim == 1:
+                wanted = [smoothing / classes] * classes
+                wanted[int(target[b])] += 1 - smoothing
+            else:
+                wanted = target[b].tolist()
+            log_sum = torch.log(sum(torch.exp(score) for score in scores[b]))
+            for k in range(classes):
+                entropy = entropy - wanted[k] * (scores[b][k] - log_sum) / len(scores)
+        total = total + (1 if i == 3 else ce * (i + 1) / 4) * entropy
+    for i, pixels in enumerate(r):
+        p = 1 / (1 + torch.exp(-pixels))
+        wanted = torch.empty_like(images)
+        for channel in range(images.shape[1]):
+            wanted[:, channel] = images[:, channel] * std[channel] + mean[channel]
+        for low, high in ((0.0, 1.0), (0.01, 0.99)):
+            wanted = torch.where(wanted < low, low, wanted)
+            wanted = torch.where(wanted > high, high, wanted)
+        entropy = -(wanted * torch.log(p) + (1 - wanted) * torch.log(1 - p))
+        total = total + bce * (1 - i / 3) * entropy.sum() / entropy.numel()
+    return total

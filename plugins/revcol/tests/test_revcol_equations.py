@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from zoo_revcol.column import Column
+from zoo_revcol.reversible import Column
 from zoo_revcol.convert import from_megvii
 from zoo_revcol.drop_path import DropPath
 from zoo_revcol.level import Level
@@ -47,15 +47,15 @@ def test_other_kernels_equal_the_reference(kernel_size, narrow, reference, image
     model.load_state_dict(from_megvii(weights))
     image = images(1, 1, 64, 32)
     expected = reference.columns(weights, image)[-1]
-    for map_, reference_map in zip(model.forward_features(image), expected, strict=True):
+    for map_, reference_map in zip(model.forward_pyramid(image), expected, strict=True):
         assert_close(map_, reference_map, 1e-9)
 
 
-def test_forward_features_are_the_last_of_forward_columns(narrow, make, images):
+def test_the_pyramid_is_the_last_of_the_columns(narrow, make, images):
     model = make(narrow("huge"))
     image = images(2, 3, 40, 64)
     for last, features in zip(
-        model.forward_columns(image)[-1], model.forward_features(image), strict=True
+        model.forward_columns(image)[-1], model.forward_pyramid(image), strict=True
     ):
         assert torch.equal(last, features)
 
@@ -88,7 +88,7 @@ def test_small_alphas_are_bounded_and_keep_their_sign():
 def test_the_bound_on_alpha_does_not_mask_its_gradient(images):
     made = level(torch.tensor([0.0, 1e-5, -1e-5, 0.3], dtype=torch.float64))
     previous, lower, weight = (images(2, 4, 8, 8, seed=seed) for seed in (1, 2, 3))
-    (made(previous, lower, None, None) * weight).sum().backward()
+    (made(previous, lower, (), ()) * weight).sum().backward()
     assert_close(made.alpha.grad.flatten(), (previous * weight).sum((0, 2, 3)), 1e-12)
 
 

@@ -81,7 +81,7 @@ def test_features_are_as_feature_info_says(make, images):
         model.get_submodule(name).register_forward_hook(
             lambda module, inputs, output, name=name: seen.update({name: output})
         )
-    features = model.forward_features(images(2, 3, 64, 96))
+    features = model.forward_pyramid(images(2, 3, 64, 96))
     for info, map_ in zip(model.feature_info, features, strict=True):
         stride = info["reduction"]
         assert map_.shape == (2, info["num_chs"], 64 // stride, 96 // stride)
@@ -92,7 +92,7 @@ def test_features_are_as_feature_info_says(make, images):
 @pytest.mark.parametrize("size", [(32, 32), (33, 63), (48, 100)])
 def test_any_size_from_32_pixels(size, make, images):
     model = make(SMALL)
-    features = model.forward_features(images(1, 3, *size))
+    features = model.forward_pyramid(images(1, 3, *size))
     for index, map_ in enumerate(features):
         assert map_.shape[2:] == tuple(side // 4 >> index for side in size)
         assert map_.isfinite().all()
@@ -111,14 +111,14 @@ def test_only_one_column_is_held_while_the_next_is_computed(make, images):
     for column in model.columns:
         column.register_forward_hook(watch)
     with torch.no_grad():
-        model.forward_features(images(1, 3, 32, 32))
+        model.forward_pyramid(images(1, 3, 32, 32))
     assert alive[-1] == [False, False, False, True, True]
 
 
 def test_heads(make, images):
     model = make(SMALL)
     image = images(2, 3, 64, 64)
-    features = model.forward_features(image)
+    features = model.forward_pyramid(image)
     logits = model(image)
     assert torch.equal(model.forward_head(features), logits)
     assert torch.equal(model.forward_head(features[-1]), logits)
@@ -135,7 +135,7 @@ def test_heads(make, images):
 def test_reset_classifier(make, images):
     model = make(SMALL, dtype=torch.float32).double()
     image = images(2, 3, 32, 32)
-    pooled = model.forward_head(model.forward_features(image), pre_logits=True)
+    pooled = model.forward_head(model.forward_pyramid(image), pre_logits=True)
     model.reset_classifier(300)
     head = model.get_classifier()
     assert model.num_classes == head.out_features == 300
@@ -158,7 +158,7 @@ def test_without_classes_the_model_gives_features(images):
     assert isinstance(model.get_classifier(), nn.Identity)
     assert model(image).shape == (2, model.num_features) == (2, 20)
     assert torch.equal(
-        model(image), model.forward_head(model.forward_features(image), pre_logits=True)
+        model(image), model.forward_head(model.forward_pyramid(image), pre_logits=True)
     )
 
 
@@ -180,7 +180,7 @@ def test_memory_layout_changes_nothing_and_is_channels_last(make, images):
     channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     other = channels_last(image.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(other, model(image), rtol=1e-12, atol=1e-12)
-    for map_ in model.forward_features(image):
+    for map_ in model.forward_pyramid(image):
         assert map_.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -224,7 +224,7 @@ def test_export_keeps_the_outputs(make, images):
 def test_bad_images_are_refused_before_any_work(image):
     model = RevCol(**SMALL)
     model.stem.register_forward_pre_hook(lambda *_: pytest.fail("work began"))
-    for call in (model, model.forward_features, model.forward_columns):
+    for call in (model, model.forward_pyramid, model.forward_columns):
         with pytest.raises(InputError) as caught:
             call(image)
         assert str(tuple(image.shape)) in str(caught.value)

@@ -101,13 +101,13 @@ def test_inversion_is_refused_where_forward_is_random(make, images):
     model = make({**CONFIG, "drop_path_rate": 0.1}).train()
     image = images(1, 3, 32, 32)
     with pytest.raises(ZooError, match="eval"):
-        model.invert(model.forward_features(image), model.stem(image))
+        model.invert(model.forward_pyramid(image), model.stem(image))
 
 
 def test_inversion_refuses_what_does_not_fit(make, images):
     model = make(CONFIG)
     image = images(1, 3, 64, 64)
-    features, stem = model.forward_features(image), model.stem(image)
+    features, stem = model.forward_pyramid(image), model.stem(image)
     with pytest.raises(InputError, match="4 columns"):
         model.invert(features, stem, 4)
     with pytest.raises(InputError, match="16, 16"):

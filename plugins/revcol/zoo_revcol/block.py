@@ -24,19 +24,25 @@ class Block(nn.Module):
         kernel_size: odd side of the depthwise kernel; the map's size is kept.
         drop_path_rate: probability of leaving the branch out, per sample, while training.
         layer_scale_init: initial value of `gamma`.
+        expansion: how many times wider than the block its hidden layer is.
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, drop_path_rate: float, layer_scale_init: float
+        self,
+        channels: int,
+        kernel_size: int,
+        drop_path_rate: float,
+        layer_scale_init: float,
+        expansion: int = EXPANSION,
     ) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(
             channels, channels, kernel_size, padding=kernel_size // 2, groups=channels
         )
         self.norm = nn.LayerNorm(channels, eps=EPSILON)
-        self.pwconv1 = nn.Linear(channels, EXPANSION * channels)
+        self.pwconv1 = nn.Linear(channels, expansion * channels)
         self.act = nn.GELU()
-        self.pwconv2 = nn.Linear(EXPANSION * channels, channels)
+        self.pwconv2 = nn.Linear(expansion * channels, channels)
         self.gamma = nn.Parameter(torch.full((channels,), layer_scale_init))
         self.drop_path = DropPath(drop_path_rate)
 

@@ -5,25 +5,27 @@ Source: Cai et al., "Reversible Column Networks", ICLR 2023, arXiv 2212.11696.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import ConfigError, InputError, ZooError
-from zoo_revcol.column import Column
 from zoo_revcol.head import Head
+from zoo_revcol.inputs import check_images, check_maps
+from zoo_revcol.layers import layer_id, without_weight_decay
 from zoo_revcol.level import Level
+from zoo_revcol.reversible import Column, Reversibility, ReversibleColumns
 from zoo_revcol.stem import PATCH_SIZE, Stem
-from zoo_revcol.validation import MAX_DEPTH, boolean, four_integers, integer, odd, positive, real
+from zoo_revcol.supervision import SupervisedOutput, Supervision, supervised_columns
+from zoo_revcol.validation import MAX_DEPTH, boolean, four_integers, integer, odd, real
 
-MIN_IMAGE_SIZE = 32
 FINE_TUNING_SCALE = 0.001
 
 
 class RevCol(nn.Module):
-    """The image classification network, and a four-level backbone.
+    """The image classification network, and a four-level backbone, with timm's methods.
 
     Args:
         channels: width of the four levels; level l has stride 2 ** (l + 2).
@@ -39,6 +41,13 @@ class RevCol(nn.Module):
         alpha_min: smallest magnitude of `alpha` in use, above 0.
         top_down_skip: whether level 0 also takes the top level of the previous column, as in the
             paper's huge.
+        intermediate_supervision: whether three earlier columns have classifiers and decoders too,
+            for training; needs a number of columns that 4 divides.
+        global_pool: "avg"; or "", for a backbone without any head, with num_classes 0.
+        memory: what training keeps of the columns: "none", "checkpoint" or "reversible"; see
+            `ReversibleColumns`, also for the next two.
+        anchor_every: for "reversible": how many columns make a chain.
+        exact: for "reversible": whether to keep what the inverse loses.
 
     Raises:
         ConfigError: an argument of the wrong type or out of its range.
@@ -57,28 +66,49 @@ class RevCol(nn.Module):
         alpha_init: float = 0.5,
         alpha_min: float = 1e-3,
         top_down_skip: bool = False,
+        intermediate_supervision: bool = False,
+        global_pool: str = "avg",
+        memory: str = "checkpoint",
+        anchor_every: int = 1,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         self.channels = four_integers("channels", channels)
         self.layers = four_integers("layers", layers, MAX_DEPTH)
         self.num_columns = integer("num_columns", num_columns, 1, MAX_DEPTH)
         self.num_classes = integer("num_classes", num_classes, minimum=0)
-        self.num_features = self.channels[-1]
+        self.num_features = self.head_hidden_size = self.channels[-1]
         self.in_chans = integer("in_chans", in_chans, minimum=1)
         self.drop_path_rate = real("drop_path_rate", drop_path_rate, minimum=0.0, below=1.0)
+        boolean("top_down_skip", top_down_skip)
         level_options = {
             "kernel_size": odd("kernel_size", kernel_size),
             "layer_scale_init": real("layer_scale_init", layer_scale_init),
-            **_alpha_options(alpha_init, alpha_min),
+            "alpha_init": alpha_init,
+            "alpha_min": alpha_min,
         }
-        boolean("top_down_skip", top_down_skip)
+        self.supervised_columns: tuple[int, ...] = ()
+        if boolean("intermediate_supervision", intermediate_supervision):
+            self.supervised_columns = supervised_columns(self.num_columns)
+            if not self.num_classes:
+                raise ConfigError("intermediate_supervision needs classes; num_classes is 0.")
 
         self.stem = Stem(self.in_chans, self.channels[0])
-        self.columns = nn.ModuleList(
-            Column(self._levels(top_down_skip, first=index == 0, **level_options))
-            for index in range(self.num_columns)
+        self.columns = ReversibleColumns(
+            (
+                Column(self._levels(top_down_skip, first=index == 0, **level_options))
+                for index in range(self.num_columns)
+            ),
+            memory,
+            anchor_every,
+            exact,
         )
-        self.head = Head(self.num_features, self.num_classes)
+        self.head = Head(self.num_features, self.num_classes, global_pool)
+        self.supervision = (
+            Supervision(self.channels, self.num_classes, self.in_chans)
+            if intermediate_supervision
+            else None
+        )
         self.apply(_initialise)
 
     def _levels(self, top_down_skip: bool, first: bool, **options: Any) -> Iterator[Level]:
@@ -96,7 +126,7 @@ class RevCol(nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """Channels, stride and module of each map of `forward_features`, in timm's words."""
+        """Channels, stride and module of each map of `forward_pyramid`, in timm's words."""
         return [
             {
                 "num_chs": channels,
@@ -106,33 +136,43 @@ class RevCol(nn.Module):
             for index, channels in enumerate(self.channels)
         ]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | SupervisedOutput:
         """Classifies images.
 
         Args:
             x: [B, in_chans, H, W], floating point, H and W at least 32.
 
         Returns:
-            Logits [B, num_classes]; normed features [B, channels[3]] when num_classes is 0.
+            Logits [B, num_classes]; normed features [B, channels[3]] when num_classes is 0. In
+            training with intermediate supervision the logits and reconstructions of all heads.
 
         Raises:
             InputError: images of another rank, channel count, dtype, device, or too small.
         """
-        return self.forward_head(self.forward_features(x))
+        if self.supervision is None or not self.training:
+            return self.forward_head(self.forward_features(x))
+        *early, last = self._maps(x, keep=(*self.supervised_columns, self.num_columns - 1))
+        logits, reconstructions = self.supervision([maps[-1] for maps in early], x.shape[-2:])
+        return SupervisedOutput([*logits, self.head(last[-1])], reconstructions)
 
-    def forward_features(self, x: Tensor) -> list[Tensor]:
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Returns the top map of the last column, [B, channels[3], H / 32, W / 32].
+
+        Sizes are rounded down. Arguments and errors are those of `forward`.
+        """
+        return self.forward_pyramid(x)[-1]
+
+    def forward_pyramid(self, x: Tensor) -> list[Tensor]:
         """Returns the last column's maps, [B, C_l, H / 2 ** (l + 2), W / 2 ** (l + 2)] each.
 
-        The sizes are rounded down. Without autograd one column's maps are alive at a time, and
-        those of the column being computed. Arguments and errors are those of `forward`.
+        Without autograd one column's maps are alive at a time, and those of the column being
+        computed. Arguments and errors are those of `forward`.
         """
-        for features in self._columns(x):  # noqa: B007
-            pass
-        return features
+        return self._maps(x, keep=None)
 
     def forward_columns(self, x: Tensor) -> list[list[Tensor]]:
-        """Returns the maps of every column, first to last; see `forward_features`."""
-        return list(self._columns(x))
+        """Returns the maps of every column, first to last; see `forward_pyramid`."""
+        return self._maps(x, keep=range(self.num_columns))
 
     def forward_head(self, features: Sequence[Tensor] | Tensor, pre_logits: bool = False) -> Tensor:
         """Pools, norms and classifies.
@@ -155,6 +195,61 @@ class RevCol(nn.Module):
             )
         return self.head(top, pre_logits)
 
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Returns maps of the last column, as timm's models do.
+
+        Args:
+            x: as for `forward`.
+            indices: levels 0 to 3, negative ones from the top; a number n means the last n; None
+                means all.
+            norm: has no effect: a column ends without a norm.
+            stop_early: has no effect: every column needs all levels.
+            output_fmt: "NCHW" or "NHWC".
+            intermediates_only: whether to leave the top map out of the result.
+
+        Returns:
+            The maps, in the order of the levels; or the top map and the maps.
+
+        Raises:
+            ConfigError: a level or format that does not exist.
+        """
+        if output_fmt not in ("NCHW", "NHWC"):
+            raise ConfigError(f"output_fmt is {output_fmt!r}; expected 'NCHW' or 'NHWC'.")
+        levels = self._level_indices(indices)
+        pyramid = self.forward_pyramid(x)
+        maps = [pyramid[level] for level in levels]
+        if output_fmt == "NHWC":
+            maps = [each.permute(0, 2, 3, 1) for each in maps]
+        return maps if intermediates_only else (pyramid[-1], maps)
+
+    def get_intermediate_layers(self, x: Tensor, n: int | Sequence[int] = 1) -> tuple[Tensor, ...]:
+        """Returns the last `n` maps of the last column, or those of the levels listed in `n`."""
+        return tuple(self.forward_intermediates(x, indices=n, intermediates_only=True))
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | Sequence[int] = 1,
+        prune_norm: bool = False,
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Removes what the maps of `indices` do not need: the head; every level is needed.
+
+        Returns:
+            The levels, from 0, that the indices stand for.
+        """
+        levels = self._level_indices(indices)
+        if prune_head:
+            self.reset_classifier(0, "")
+        return levels
+
     def invert(
         self, features: Sequence[Tensor], stem: Tensor, column: int = -1
     ) -> list[list[Tensor]]:
@@ -162,7 +257,7 @@ class RevCol(nn.Module):
 
         Exact in exact arithmetic. In floating point the error grows with every column, by up to
         a division by alpha a level: at the initial alpha of 0.5, float32 serves about four
-        columns and float64 about sixteen.
+        columns and float64 about sixteen; `check_reversible` measures it.
 
         Args:
             features: the four maps of `column`.
@@ -181,96 +276,99 @@ class RevCol(nn.Module):
                 f"a forward pass with drop path (rate {self.drop_path_rate}) in training mode is "
                 "random and cannot be inverted; call eval() on the model first."
             )
-        if not -self.num_columns <= column < self.num_columns:
-            raise InputError(f"column is {column}; this model has {self.num_columns} columns.")
-        self._check_features(features, stem)
-        columns: list[list[Tensor]] = []
-        for index in range(column % self.num_columns, 0, -1):
-            features = self.columns[index].inverse(stem, features)
-            columns.append(features)
-        return columns[::-1]
+        check_maps(features, stem, self.channels)
+        return self.columns.invert(features, stem, column)
+
+    @torch.no_grad()
+    def check_reversible(self, x: Tensor) -> Reversibility:
+        """Measures how well the columns' maps are rebuilt for images `x`; see `forward`."""
+        check_images(x, self.in_chans, self.stem.conv.weight)
+        return self.columns.check_reversible(self.stem(x))
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Turns recomputation on or off: the memory mode "checkpoint", or the one set, or "none".
+
+        `model.columns.remember("reversible", anchor_every=4)` sets another mode.
+        """
+        if not enable:
+            self.columns.remember("none")
+        elif self.columns.memory == "none":
+            self.columns.remember("checkpoint")
 
     def get_classifier(self) -> nn.Module:
         """Returns the last linear layer, or the identity when num_classes is 0."""
         return self.head.fc
 
-    def reset_classifier(self, num_classes: int, init_scale: float = FINE_TUNING_SCALE) -> None:
-        """Replaces the linear classifier by a new one, for fine-tuning.
+    def reset_classifier(
+        self,
+        num_classes: int,
+        global_pool: str | None = None,
+        *,
+        init_scale: float = FINE_TUNING_SCALE,
+    ) -> None:
+        """Replaces the linear classifiers by new ones, for fine-tuning.
 
         Args:
             num_classes: outputs; with 0 the model gives the pooled, normed features
-                [B, channels[3]], ready for a classifier of one's own.
+                [B, channels[3]], ready for a classifier of one's own, and intermediate
+                supervision ends.
+            global_pool: "avg", or "" for the top map itself, with num_classes 0; None keeps it.
             init_scale: factor on the initial weights, 0.001 in the official fine-tuning, so that
                 training starts from nearly even predictions.
 
         Raises:
             ConfigError: an argument out of its range.
         """
-        self.num_classes = integer("num_classes", num_classes, minimum=0)
+        num_classes = integer("num_classes", num_classes, minimum=0)
         init_scale = real("init_scale", init_scale)
-        like = self.head.norm.weight
-        if self.num_classes == 0:
-            self.head.fc = nn.Identity()
-            return
-        classifier = nn.Linear(
-            self.num_features, self.num_classes, device=like.device, dtype=like.dtype
-        )
-        _initialise(classifier)
-        with torch.no_grad():
-            classifier.weight.mul_(init_scale)
-        self.head.fc = classifier
+        like = self.stem.norm.weight
+        pool = self.head.global_pool if global_pool is None else global_pool
+        head = Head(self.num_features, num_classes, pool).to(like.device, like.dtype)
+        if self.head.global_pool and pool:
+            head.norm = self.head.norm
+        self.num_classes, self.head = num_classes, head
+        heads = [head]
+        if num_classes == 0:
+            self.supervision, self.supervised_columns = None, ()
+        if self.supervision is not None:
+            self.supervision.reset_classifier(num_classes)
+            heads += self.supervision.heads
+        for each in heads:
+            if num_classes:
+                _initialise(each.fc)
+                with torch.no_grad():
+                    each.fc.weight.mul_(init_scale)
 
-    def _columns(self, x: Tensor) -> Iterator[list[Tensor]]:
-        """Yields the maps of each column, holding on to one column's only."""
-        self._check_images(x)
-        stem = self.stem(x)
-        features = None
-        for column in self.columns:
-            features = column(stem, features)
-            yield features
+    def no_weight_decay(self) -> set[str]:
+        """The parameters that new training does not decay: the alphas, and what has one dimension.
 
-    def _check_images(self, x: Tensor) -> None:
-        expected = (
-            f"expected floating-point images [B, {self.in_chans}, H, W] with H and W of at least "
-            f"{MIN_IMAGE_SIZE} pixels"
-        )
-        if not isinstance(x, Tensor):
-            raise InputError(f"images are a {type(x).__name__}; {expected}.")
-        if (
-            x.ndim != 4
-            or x.shape[1] != self.in_chans
-            or not x.is_floating_point()
-            or min(x.shape[2:]) < MIN_IMAGE_SIZE
-        ):
-            raise InputError(f"images have shape {tuple(x.shape)} and dtype {x.dtype}; {expected}.")
-        weight = self.stem.conv.weight
-        # Offloaded weights stay on the meta device until a hook fetches them.
-        if x.device != weight.device and not weight.is_meta:
-            raise InputError(f"images are on {x.device}, the model on {weight.device}; move one.")
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise InputError(
-                f"images have dtype {x.dtype} and the model {weight.dtype}; convert one, or run "
-                "under torch.autocast."
-            )
+        The official optimiser for classification decays the alphas, those for detection and
+        segmentation do not.
+        """
+        return without_weight_decay(self)
 
-    def _check_features(self, features: Sequence[Tensor], stem: Tensor) -> None:
-        if stem.ndim != 4:
-            raise InputError(f"stem has shape {tuple(stem.shape)}; expected [B, C, h, w].")
-        given = [tuple(map_.shape) for map_ in (stem, *features)]
-        height, width = stem.shape[-2:]
-        expected = [
-            (stem.shape[0], self.channels[level], height >> level, width >> level)
-            for level in (0, *range(len(self.channels)))
-        ]
-        if given != expected:
-            raise InputError(f"stem and features have shapes {given}; expected {expected}.")
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Returns the function from a parameter's name to its layer, for layer-wise decay.
 
+        Args:
+            coarse: has no effect: there is one grouping.
+        """
+        return lambda name: layer_id(name, self.layers, self.num_columns)
 
-def _alpha_options(alpha_init: Any, alpha_min: Any) -> dict[str, float]:
-    alpha_init, alpha_min = real("alpha_init", alpha_init), positive("alpha_min", alpha_min)
-    if abs(alpha_init) < alpha_min:
-        raise ConfigError(f"alpha_init is {alpha_init}; expected at least alpha_min in magnitude.")
-    return {"alpha_init": alpha_init, "alpha_min": alpha_min}
+    def _maps(self, x: Tensor, keep: Sequence[int] | None) -> Any:
+        check_images(x, self.in_chans, self.stem.conv.weight)
+        return self.columns(self.stem(x), keep)
+
+    def _level_indices(self, indices: int | Sequence[int] | None) -> list[int]:
+        """The levels, rising, that timm's notation stands for."""
+        number = len(self.channels)
+        if indices is None:
+            return list(range(number))
+        if isinstance(indices, int):
+            indices = range(-integer("indices", indices, 1, number), 0)
+        if not all(isinstance(index, int) and -number <= index < number for index in indices):
+            raise ConfigError(f"indices is {indices!r}; expected levels from {-number} to 3.")
+        return sorted({index % number for index in indices})
 
 
 def _drop_path_schedule(rate: float, layers: Sequence[int]) -> Iterator[list[float]]:
