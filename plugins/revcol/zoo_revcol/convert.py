@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from zoo_core.checkpoint import converter
-from zoo_core.errors import ConfigError, WeightsMismatchError, ZooWarning, enumeration
-from zoo_revcol.keys import official_name, our_name
-from zoo_revcol.model import RevCol
+from zoo_core.errors import WeightsMismatchError, ZooWarning, enumeration
+from zoo_revcol.keys import official_name
+from zoo_revcol.official import Part, architecture, convert, part_of
 from zoo_revcol.validation import odd
-
-_CONTAINERS = ("model", "state_dict", "state_dict_ema")
-_NOT_WEIGHTS = frozenset(
-    {"config", "epoch", "input", "lr_scheduler", "max_accuracy", "meta", "optimizer", "scaler"}
-)
-_SUPERVISED_HEAD = "cls_blocks.3.classifier."
-_SINGLE_HEAD = "cls.classifier."
-# The parts that inference leaves out: further heads, and the two kinds of decoders.
-_LEFT_OUT = re.compile(
-    r"(cls|cls_blocks\.[0-3])\.classifier\.[01]\.(weight|bias)"
-    r"|decoder_blocks\.[0-2]\.("
-    r"projback\.[01]\.(weight|bias)"
-    r"|proj_layers\.[0-2]\.[01]\.(weight|bias)"
-    r"|normal_layers\.[0-2]\.0\.(gamma|(dwconv|norm|pwconv1|pwconv2)\.(weight|bias)))"
-)
 
 
 def head_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,8 +25,19 @@ def head_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {"num_classes": tensors["head.fc.weight"].shape[0]}
 
 
+def supervised_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the number of classes, and that there is intermediate supervision."""
+    return {**head_config(tensors), "intermediate_supervision": True}
+
+
+def backbone_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns that there is no head, and the kernels' size, which huge changes for segmentation."""
+    kernel = tensors["columns.0.levels.0.blocks.0.dwconv.weight"]
+    return {"num_classes": 0, "global_pool": "", "kernel_size": kernel.shape[-1]}
+
+
 @converter(version=1, config=head_config)
-def from_megvii(checkpoint: Any) -> dict[str, Tensor]:
+def from_megvii(checkpoint: Any, *, ema: bool = False) -> dict[str, Tensor]:
     """Converts a classification checkpoint of the official code, for inference.
 
     Of a checkpoint trained with intermediate supervision the last head is kept (`cls_blocks.3`,
@@ -54,6 +48,7 @@ def from_megvii(checkpoint: Any) -> dict[str, Tensor]:
         checkpoint: what the file holds: a dict with the weights under `model`, `state_dict` or
             `state_dict_ema`, or the weights themselves; their names may start with `module.`
             and `backbone.`.
+        ema: whether to take the moving average, under `state_dict_ema`.
 
     Returns:
         The state dict of `RevCol(**config_of(checkpoint))`.
@@ -64,65 +59,87 @@ def from_megvii(checkpoint: Any) -> dict[str, Tensor]:
     Warns:
         ZooWarning: tensors that RevCol does not have; they are left out.
     """
-    tensors, unknown = _read(checkpoint)
-    expected = _shapes(_architecture(tensors))
-    missing = [official_name(name) for name in expected if name not in tensors]
-    misshapen = [
-        f"{official_name(name)} {tuple(tensors[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
-    if missing or misshapen:
-        raise WeightsMismatchError(
-            "the checkpoint does not fit RevCol"
-            + (f"; missing: {enumeration(missing)}" if missing else "")
-            + (f"; of another shape: {enumeration(misshapen)}" if misshapen else "")
-            + "."
-        )
-    unknown += [official_name(name) for name in tensors if name not in expected]
-    if unknown:
-        warnings.warn(
-            f"the checkpoint holds what RevCol does not have, left out: {enumeration(unknown)}.",
-            ZooWarning,
-            stacklevel=2,
-        )
-    return {name: tensors[name] for name in expected}
+    return _converted(checkpoint, "classifier", ema)
+
+
+@converter(version=1, config=supervised_config)
+def from_megvii_supervised(checkpoint: Any, *, ema: bool = False) -> dict[str, Tensor]:
+    """Converts a checkpoint trained with intermediate supervision, with all heads and decoders.
+
+    Args, errors and warnings are those of `from_megvii`; a checkpoint without the heads is an
+    error, too.
+
+    Returns:
+        The state dict of `RevCol(**config_of(checkpoint, supervised=True))`.
+    """
+    return _converted(checkpoint, "supervised", ema)
+
+
+@converter(version=1, config=backbone_config)
+def backbone_from_megvii(checkpoint: Any, *, ema: bool = False) -> dict[str, Tensor]:
+    """Converts the backbone of a detector or segmenter of the official code, or of a classifier.
+
+    Args:
+        checkpoint: a file of MMDetection or MMSegmentation (`meta`, `state_dict` with names that
+            start with `backbone.`, `optimizer`), whose necks and heads are left out; or as for
+            `from_megvii`, whose classifiers and decoders are left out.
+        ema: as for `from_megvii`.
+
+    Returns:
+        The state dict of a `RevCol` with num_classes 0 and global_pool "".
+
+    Raises:
+        WeightsMismatchError: not a RevCol checkpoint, tensors missing or of another shape.
+
+    Warns:
+        ZooWarning: tensors of the backbone that RevCol does not have; they are left out.
+    """
+    return _converted(checkpoint, "backbone", ema)
 
 
 def to_megvii(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames our state dict to the official code's names, with a single head.
+    """Renames our state dict to the official code's names.
 
     Args:
-        state_dict: of a `RevCol`.
+        state_dict: of a `RevCol`, with intermediate supervision or without.
 
     Raises:
         WeightsMismatchError: names that RevCol does not have.
     """
-    unknown = [name for name in state_dict if official_name(name) is None]
+    supervised = any(name.startswith("supervision.") for name in state_dict)
+    names = {name: official_name(name, supervised=supervised) for name in state_dict}
+    unknown = [name for name, official in names.items() if official is None]
     if unknown:
         raise WeightsMismatchError(f"not names of a RevCol: {enumeration(unknown)}.")
-    return {official_name(name): tensor for name, tensor in state_dict.items()}
+    return {str(names[name]): tensor for name, tensor in state_dict.items()}
 
 
-def config_of(checkpoint: Any) -> dict[str, Any]:
+def config_of(checkpoint: Any, *, supervised: bool = False, ema: bool = False) -> dict[str, Any]:
     """Infers the arguments of `RevCol` from the names and shapes in an official checkpoint.
 
     Args:
-        checkpoint: as for `from_megvii`.
+        checkpoint: as for `from_megvii` or `backbone_from_megvii`.
+        supervised: whether it is for `from_megvii_supervised`.
+        ema: as for `from_megvii`.
 
     Returns:
-        channels, layers, num_columns, kernel_size, num_classes, in_chans and top_down_skip.
+        channels, layers, num_columns, kernel_size, num_classes, in_chans and top_down_skip; with
+        `supervised` also intermediate_supervision; of a checkpoint without a classifier
+        num_classes is 0 and global_pool "".
 
     Raises:
         WeightsMismatchError: not a RevCol checkpoint, or one that lacks what tells the sizes.
     """
-    return _architecture(_read(checkpoint)[0])
+    return architecture(
+        checkpoint, "supervised" if supervised else part_of(checkpoint, ema=ema), ema=ema
+    )
 
 
 def pad_kernels(state_dict: Mapping[str, Tensor], kernel_size: int) -> dict[str, Tensor]:
     """Enlarges the depthwise kernels with zeros; the network's outputs stay the same.
 
-    The official huge model goes from 3 to 7 this way before it is fine-tuned on ADE20K.
+    The official huge model goes from 3 to 7 this way before it is fine-tuned on ADE20K. The
+    decoders' kernels are always of size 3 and stay so.
 
     Args:
         state_dict: of a `RevCol`; it is not changed.
@@ -133,7 +150,11 @@ def pad_kernels(state_dict: Mapping[str, Tensor], kernel_size: int) -> dict[str,
         WeightsMismatchError: kernels larger than `kernel_size`, or no depthwise kernels at all.
     """
     odd("kernel_size", kernel_size)
-    kernels = {key: value for key, value in state_dict.items() if key.endswith(".dwconv.weight")}
+    kernels = {
+        name: value
+        for name, value in state_dict.items()
+        if name.endswith(".dwconv.weight") and not name.startswith("supervision.")
+    }
     if not kernels:
         raise WeightsMismatchError("the state dict has no depthwise kernels (*.dwconv.weight).")
     too_large = [name for name, kernel in kernels.items() if kernel.shape[-1] > kernel_size]
@@ -146,101 +167,13 @@ def pad_kernels(state_dict: Mapping[str, Tensor], kernel_size: int) -> dict[str,
     return {**state_dict, **padded}
 
 
-def _read(checkpoint: Any) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors that we use, in our names, and the names that nothing is known of."""
-    weights = _weights(checkpoint)
-    supervised = any(name.startswith(_SUPERVISED_HEAD) for name in weights)
-    head = _SUPERVISED_HEAD if supervised else _SINGLE_HEAD
-    tensors: dict[str, Tensor] = {}
-    unknown: list[str] = []
-    for name, value in weights.items():
-        if name.startswith(head):
-            ours = our_name(_SINGLE_HEAD + name.removeprefix(head))
-        elif _LEFT_OUT.fullmatch(name):
-            continue
-        else:
-            ours = our_name(name)
-        if ours is None:
-            unknown.append(name)
-        else:
-            tensors[ours] = value
-    others = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
-    if others:
-        names = enumeration(map(official_name, others))
-        raise WeightsMismatchError(
-            f"the checkpoint holds no tensors, but other values, under {names}."
+def _converted(checkpoint: Any, part: Part, ema: bool) -> dict[str, Tensor]:
+    conversion = convert(checkpoint, part, ema=ema)
+    if conversion.unknown:
+        names = enumeration(conversion.unknown)
+        warnings.warn(
+            f"the checkpoint holds what RevCol does not have, left out: {names}.",
+            ZooWarning,
+            stacklevel=3,
         )
-    return tensors, unknown
-
-
-def _weights(checkpoint: Any) -> dict[str, Any]:
-    """The weights' own dict, without the prefixes that wrappers add to the names."""
-    if not isinstance(checkpoint, Mapping):
-        raise WeightsMismatchError(
-            f"the checkpoint is a {type(checkpoint).__name__}; expected a dict of tensors, or one "
-            f"with them under {', '.join(_CONTAINERS)}."
-        )
-    containers = (checkpoint.get(name) for name in _CONTAINERS)
-    found = next((item for item in containers if isinstance(item, Mapping)), None)
-    if found is None:
-        found = {name: value for name, value in checkpoint.items() if name not in _NOT_WEIGHTS}
-    weights: dict[str, Any] = {}
-    for key, value in found.items():
-        name = str(key).removeprefix("module.").removeprefix("backbone.")
-        if name in weights:
-            raise WeightsMismatchError(f"the checkpoint holds {name} with and without a prefix.")
-        weights[name] = value
-    return weights
-
-
-def _architecture(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The factory's arguments, from tensors in our names."""
-    num_columns = _count(tensors, r"columns\.(\d+)\..*", "columns")
-    blocks = r"columns\.\d+\.levels\.{}\.blocks\.(\d+)\..*"
-    layers = [_count(tensors, blocks.format(level), f"level{level} blocks") for level in range(4)]
-    alphas = [f"columns.0.levels.{level}.alpha" for level in range(4)]
-    kernel, stem = "columns.0.levels.0.blocks.0.dwconv.weight", "stem.conv.weight"
-    classifier = "head.fc.weight"
-    ranks = {**dict.fromkeys((*alphas, kernel, stem), 4), classifier: 2}
-    unfit = [
-        official_name(name)
-        for name, rank in ranks.items()
-        if name not in tensors or tensors[name].ndim != rank
-    ]
-    if unfit:
-        raise WeightsMismatchError(
-            "the checkpoint does not tell its sizes; missing or of another rank: "
-            f"{enumeration(unfit)}."
-        )
-    return {
-        "channels": [tensors[alpha].shape[1] for alpha in alphas],
-        "layers": layers,
-        "num_columns": num_columns,
-        "kernel_size": tensors[kernel].shape[-1],
-        "num_classes": tensors[classifier].shape[0],
-        "in_chans": tensors[stem].shape[1],
-        "top_down_skip": any(".top_down." in name for name in tensors),
-    }
-
-
-def _count(tensors: Mapping[str, Tensor], pattern: str, what: str) -> int:
-    """How many different numbers the pattern finds; they must be 0, 1, 2, ... without a gap."""
-    matches = (re.fullmatch(pattern, name) for name in tensors)
-    numbers = {int(match[1]) for match in matches if match}
-    absent = [str(number) for number in range(max(numbers, default=0)) if number not in numbers]
-    if not numbers or absent:
-        raise WeightsMismatchError(
-            f"the checkpoint is not a whole RevCol: it lacks {what}"
-            + (f" {enumeration(absent)}." if absent else ".")
-        )
-    return len(numbers)
-
-
-def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the network's state dict."""
-    try:
-        with torch.device("meta"):
-            state_dict = RevCol(**config).state_dict()
-    except ConfigError as error:
-        raise WeightsMismatchError(f"the checkpoint's shapes make no RevCol: {error}") from error
-    return {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    return conversion.tensors
