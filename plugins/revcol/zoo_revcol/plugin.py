@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from zoo_core.card import Card, Paper, Weights
+from zoo_core.experiment import Experiment
 from zoo_core.hookspecs import hookimpl
 from zoo_revcol.released import RELEASED
 from zoo_revcol.variants import VARIANTS
@@ -70,6 +71,14 @@ def zoo_commands(app: typer.Typer) -> None:
 
 
 @hookimpl
+def zoo_experiments() -> Iterable[Experiment]:
+    """Returns what `zoo reproduce revcol` runs."""
+    from zoo_revcol.experiments import EXPERIMENTS
+
+    return EXPERIMENTS
+
+
+@hookimpl
 def zoo_cards() -> Iterable[Card]:
     """Returns the cards of the paper's six sizes and of nano."""
     return [
@@ -121,7 +130,7 @@ def _card(name: str, variant: str) -> Card:
 def _trained_here(
     tag: str, *, sha256: str, labels: tuple[str, ...], accuracy: float, description: str
 ) -> Weights:
-    """Weights of revcol-nano made by training/nano.py, which travel with the zoo."""
+    """Weights of revcol-nano made by `zoo reproduce revcol nano-TAG`, which travel with the zoo."""
     return Weights(
         tag=tag,
         source=f"bundled://revcol-nano.{tag}/model.safetensors",

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo_core.errors import ConfigError, InputError, ZooWarning, suggestion
 from zoo_revcol.reversible.check import LARGEST_ERROR, Reversibility, amplification, rebuilt
 from zoo_revcol.reversible.column import Column
-from zoo_revcol.reversible.level import ReversibleLevel
+from zoo_revcol.reversible.level import ReversibleLevel, exporting
 from zoo_revcol.reversible.memory import Chain, Stored
 from zoo_revcol.validation import boolean, integer
 
@@ -107,8 +107,7 @@ class ReversibleColumns(nn.ModuleList):
         wanted = [last] if keep is None else sorted(set(keep))
         if wanted and not 0 <= wanted[0] <= wanted[-1] <= last:
             raise InputError(f"keep is {wanted}; there are columns 0 to {last}.")
-        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()
-        if not torch.is_grad_enabled() or self.memory == "none" or exporting:
+        if not torch.is_grad_enabled() or self.memory == "none" or exporting():
             kept = self._plain(stem, wanted, context)
         elif torch.compiler.is_compiling():
             kept = self._plain(stem, wanted, context, checkpointed=True)

@@ -84,7 +84,7 @@ class ReversibleLevel(nn.Module):
             return memory.run(self, previous, stem, lower, higher, context)
         transformed = self.transform(stem, lower, higher, *context)
         if previous is None:
-            if not (torch.is_grad_enabled() and self.alpha.requires_grad):
+            if not (torch.is_grad_enabled() and self.alpha.requires_grad) or exporting():
                 return transformed
             # A zero, rather than no shortcut at all: the first column's alphas stay in the graph
             # with a gradient of zero, so that DDP finds every parameter used.
@@ -152,6 +152,11 @@ class ModuleLevel(ReversibleLevel):
     ) -> Tensor:
         """Computes f_l by the module."""
         return self.module(stem, lower, higher, *context)
+
+
+def exporting() -> bool:
+    """Whether this call is recorded as a graph for inference, by torch.export or torch.jit."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def undo(output: Tensor, transformed: Tensor, scale: Tensor) -> Tensor:
