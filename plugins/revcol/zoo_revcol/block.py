@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from zoo_revcol.drop_path import DropPath
 from zoo_revcol.norm import EPSILON
+from zoo_revcol.perceptron import fits_inference, perceptron
 
 EXPANSION = 4
 
@@ -49,5 +50,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps `x` [B, C, H, W] to the same shape."""
         branch = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
-        branch = self.gamma * self.pwconv2(self.act(self.pwconv1(branch)))
-        return x + self.drop_path(branch.permute(0, 3, 1, 2))
+        gamma = self.gamma[:, None, None]
+        if fits_inference(x, self.pwconv1, self.act, self.pwconv2):
+            branch = perceptron(branch, self.pwconv1, self.pwconv2).permute(0, 3, 1, 2)
+        else:
+            branch = self.pwconv2(self.act(self.pwconv1(branch))).permute(0, 3, 1, 2)
+        # Dropping paths by their scale spares a pass over the map.
+        return torch.addcmul(x, self.drop_path(gamma.expand(len(x), -1, 1, 1)), branch)
