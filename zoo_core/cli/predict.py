@@ -69,11 +69,14 @@ def _check_name(name: str, cache_dir: Path | None) -> None:
     from zoo_core.hub import Access
     from zoo_core.locating import locate
 
-    found = locate(name, Access(Cache.at(cache_dir), installed().fetch)).found
+    located = locate(name, Access(Cache.at(cache_dir), installed().fetch))
+    found = located.found
     if found.card.task != _TASK:
         raise ZooError(f"{name} is for {found.card.task}; zoo predict needs {_TASK}.")
     if found.weights is None:
         raise ZooError(f"{name} has no pretrained weights to predict with.")
+    if {**found.weights.config, **located.config}.get("num_classes") == 0:
+        raise ZooError(f"{name} is a backbone without a classifier; it predicts no labels.")
 
 
 def _ranked(logits: torch.Tensor, labels: tuple[str, ...], top: int) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from PIL import Image
 import zoo
 from zoo_core.errors import ZooError
 from zoo_revcol import digits
+from zoo_revcol.experiments import cifar
 from zoo_revcol.model import RevCol
 
 ZOO = (sys.executable, "-c", "from zoo_core.cli import main; main()")
@@ -50,15 +51,12 @@ def test_cifar10_reaches_the_accuracy_that_the_card_states() -> None:
     data = os.environ.get("ZOO_DATA")
     if not data or not (archive := Path(data) / "cifar10-small" / "cifar10_small.zip").exists():
         pytest.skip("needs ZOO_DATA with cifar10-small/cifar10_small.zip")
-    sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-    try:
-        from nano import read_cifar10
-    finally:
-        sys.path.pop(0)
     model = zoo.load("revcol-nano.cifar10", local_files_only=True)
-    images, labels = read_cifar10(archive, "test")
+    test = cifar.read(archive.parent, "test")
+    with torch.inference_mode():
+        right = model(test.images).argmax(1) == test.labels
     stated = model.zoo.weights.metrics["test accuracy (%)"]
-    assert accuracy(model, images, labels) == pytest.approx(stated, abs=0.21)
+    assert 100 * right.double().mean().item() == pytest.approx(stated, abs=0.21)
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -105,6 +103,17 @@ def test_predict_reads_a_digit_from_a_file(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split("\t")[1] == str(test.labels[0])
+
+
+def test_predict_refuses_a_backbone(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    done = subprocess.run(
+        [*ZOO, "predict", "revcol-t.ade20k_upernet_in1k_512", str(tmp_path / "image.png")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "without a classifier" in done.stderr
 
 
 def test_a_missing_scikit_learn_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,36 +15,79 @@ from zoo_revcol.labels import imagenet_1k, imagenet_22k
 from zoo_revcol.plugin import zoo_cards
 from zoo_revcol.timm_data import timm_data
 
+# Card -> its tags, the default first.
 TAGS = {
-    "revcol-t": ("in1k",),
-    "revcol-s": ("in1k",),
-    "revcol-b": ("in22k_ft_in1k_384", "in22k_ft_in1k_224", "in1k", "in22k"),
-    "revcol-l": ("in22k_ft_in1k_384", "in22k_ft_in1k_224", "in22k"),
+    "revcol-t": (
+        "in1k",
+        "in1k_supervised",
+        "coco_cascade_mask_rcnn_in1k",
+        "ade20k_upernet_in1k_512",
+    ),
+    "revcol-s": (
+        "in1k",
+        "in1k_supervised",
+        "coco_cascade_mask_rcnn_in1k",
+        "ade20k_upernet_in1k_512",
+    ),
+    "revcol-b": (
+        "in22k_ft_in1k_384",
+        "in22k_ft_in1k_224",
+        "in1k",
+        "in22k",
+        "in1k_supervised",
+        "in22k_supervised",
+        "coco_cascade_mask_rcnn_in1k",
+        "coco_cascade_mask_rcnn_in22k",
+        "ade20k_upernet_in1k_512",
+        "ade20k_upernet_in22k_640",
+    ),
+    "revcol-l": (
+        "in22k_ft_in1k_384",
+        "in22k_ft_in1k_224",
+        "in22k",
+        "in22k_supervised",
+        "coco_cascade_mask_rcnn_in22k",
+        "ade20k_upernet_in22k_640",
+    ),
     "revcol-xl": (),
-    "revcol-h": ("megdata_ft_in1k_640", "megdata"),
+    "revcol-h": (
+        "megdata_ft_in1k_640",
+        "megdata",
+        "megdata_supervised",
+        "megdata_k7",
+        "ade20k_upernet_megdata_640",
+    ),
 }
-REPORTED = {
-    "revcol-t.in1k": 82.2,
-    "revcol-s.in1k": 83.5,
-    "revcol-b.in1k": 84.1,
-    "revcol-b.in22k_ft_in1k_224": 85.6,
-    "revcol-b.in22k_ft_in1k_384": 86.7,
-    "revcol-l.in22k_ft_in1k_224": 86.6,
-    "revcol-l.in22k_ft_in1k_384": 87.6,
-    "revcol-h.megdata_ft_in1k_640": 90.0,
+# Classifiers: file, side of the images, top-1 accuracy.
+CLASSIFIERS = {
+    "revcol-t.in1k": ("revcol_tiny_1k.pth", 224, 82.2),
+    "revcol-s.in1k": ("revcol_small_1k.pth", 224, 83.5),
+    "revcol-b.in1k": ("revcol_base_1k.pth", 224, 84.1),
+    "revcol-b.in22k": ("revcol_base_22k.pth", 224, None),
+    "revcol-b.in22k_ft_in1k_224": ("revcol_base_22k_1kft_224.pth", 224, 85.6),
+    "revcol-b.in22k_ft_in1k_384": ("revcol_base_22k_1kft_384.pth", 384, 86.7),
+    "revcol-l.in22k": ("revcol_large_22k.pth", 224, None),
+    "revcol-l.in22k_ft_in1k_224": ("revcol_large_22k_1kft_224.pth", 224, 86.6),
+    "revcol-l.in22k_ft_in1k_384": ("revcol_large_22k_1kft_384.pth", 384, 87.6),
+    "revcol-h.megdata": ("revcol_huge_megdata.pth", 224, None),
+    "revcol-h.megdata_ft_in1k_640": ("revcol_huge_megdata_in1k.pth", 640, 90.0),
 }
-FILES = {
-    "revcol-t.in1k": "revcol_tiny_1k.pth",
-    "revcol-s.in1k": "revcol_small_1k.pth",
-    "revcol-b.in1k": "revcol_base_1k.pth",
-    "revcol-b.in22k": "revcol_base_22k.pth",
-    "revcol-b.in22k_ft_in1k_224": "revcol_base_22k_1kft_224.pth",
-    "revcol-b.in22k_ft_in1k_384": "revcol_base_22k_1kft_384.pth",
-    "revcol-l.in22k": "revcol_large_22k.pth",
-    "revcol-l.in22k_ft_in1k_224": "revcol_large_22k_1kft_224.pth",
-    "revcol-l.in22k_ft_in1k_384": "revcol_large_22k_1kft_384.pth",
-    "revcol-h.megdata": "revcol_huge_megdata.pth",
-    "revcol-h.megdata_ft_in1k_640": "revcol_huge_megdata_in1k.pth",
+# Detectors: file, box and mask AP.
+DETECTORS = {
+    "revcol-t.coco_cascade_mask_rcnn_in1k": ("cmr_tiny_3x_in1k_AP508.pth", 50.8, 44.0),
+    "revcol-s.coco_cascade_mask_rcnn_in1k": ("cmr_revcol_small_3x_in1k.pth", 52.6, 45.5),
+    "revcol-b.coco_cascade_mask_rcnn_in1k": ("cmr_base_3x_in1k.pth", 53.0, 45.9),
+    "revcol-b.coco_cascade_mask_rcnn_in22k": ("cmr_base_3x_in22k_AP55.pth", 55.0, 47.5),
+    "revcol-l.coco_cascade_mask_rcnn_in22k": ("cmr_large_3x_in22k_AP559.pth", 55.9, 48.4),
+}
+# Segmenters: file after "upernet_revcol_", side of the crops, mIoU at one scale and at several.
+SEGMENTERS = {
+    "revcol-t.ade20k_upernet_in1k_512": ("tiny_fp16_512x512", 512, 47.4, 47.6),
+    "revcol-s.ade20k_upernet_in1k_512": ("small_fp16_512x512", 512, 47.9, 49.0),
+    "revcol-b.ade20k_upernet_in1k_512": ("base_512x512", 512, 49.0, 50.1),
+    "revcol-b.ade20k_upernet_in22k_640": ("base_640x640", 640, 52.7, 53.3),
+    "revcol-l.ade20k_upernet_in22k_640": ("large_fp16_640x640", 640, 53.4, 53.7),
+    "revcol-h.ade20k_upernet_megdata_640": ("huge_fp16_640x640", 640, 57.8, 58.0),
 }
 
 
@@ -63,17 +106,59 @@ def test_names_and_tags():
     assert cards["revcol-xl"].aliases == ("revcol-xlarge",)
 
 
-def test_the_cards_repeat_what_is_published():
+def test_every_tag_is_told_of_below():
+    told = {*CLASSIFIERS, *DETECTORS, *SEGMENTERS, "revcol-h.megdata_k7"}
+    tags = {f"{card}.{tag}" for card, tags in TAGS.items() for tag in tags}
+    assert {name.removesuffix("_supervised") for name in tags} == told
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_are_those_published(name):
+    file, side, top_1 = CLASSIFIERS[name]
+    weights = all_weights()[name]
+    assert f"/classification/{file}@" in weights.source
+    assert weights.converter == "zoo_revcol.convert:from_megvii"
+    assert weights.metrics == ({} if top_1 is None else {"imagenet-1k top-1 (%)": top_1})
+    assert weights.license == "apache-2.0"
+    assert weights.preprocessing["input_size"] == [3, side, side]
+    assert weights.config == ({"num_classes": 21841} if name.endswith(".in22k") else {})
+
+
+def test_supervised_tags_are_the_same_files_read_whole():
     weights = all_weights()
-    key = "imagenet-1k top-1 (%)"
-    for name, file in FILES.items():
-        assert f"/classification/{file}@" in weights[name].source
-        assert weights[name].metrics == ({key: REPORTED[name]} if name in REPORTED else {})
-        assert weights[name].license == "apache-2.0"
-        size = int(name.split("_")[-1]) if name[-1] in "04" and "ft" in name else 224
-        assert weights[name].preprocessing["input_size"] == [3, size, size]
-    assert weights["revcol-b.in22k"].config == {"num_classes": 21841}
-    assert weights["revcol-h.megdata"].config == {}
+    supervised = {name for name in weights if name.endswith("_supervised")}
+    assert len(supervised) == 6
+    for name in supervised:
+        whole, plain = weights[name], weights[name.removesuffix("_supervised")]
+        assert whole.converter == "zoo_revcol.convert:from_megvii_supervised"
+        assert whole.config == {**plain.config, "intermediate_supervision": True}
+        for field in ("source", "size", "license", "metrics", "preprocessing", "labels"):
+            assert getattr(whole, field) == getattr(plain, field)
+
+
+@pytest.mark.parametrize("name", [*DETECTORS, *SEGMENTERS, "revcol-h.megdata_k7"])
+def test_dense_prediction_gives_backbones(name):
+    weights = all_weights()[name]
+    assert weights.converter == "zoo_revcol.convert:backbone_from_megvii"
+    assert weights.config == {"num_classes": 0, "global_pool": ""}
+    assert weights.labels == ()
+    assert "backbone" in weights.description
+
+
+def test_detectors_and_segmenters_are_those_published():
+    weights = all_weights()
+    for name, (file, box, mask) in DETECTORS.items():
+        assert f"/detection/{file}@" in weights[name].source
+        assert list(weights[name].metrics.values()) == [box, mask]
+        assert all("of the detector" in key for key in weights[name].metrics)
+    for name, (file, side, *mean_iou) in SEGMENTERS.items():
+        assert f"/segmentation/upernet_revcol_{file}_160k_ade20k.pth@" in weights[name].source
+        assert list(weights[name].metrics.values()) == mean_iou
+        assert all("of the segmenter" in key for key in weights[name].metrics)
+        assert weights[name].preprocessing["input_size"] == [3, side, side]
+    padded = weights["revcol-h.megdata_k7"]
+    assert "/segmentation/revcol_huge_k7padded.pth@" in padded.source
+    assert padded.metrics == {}
 
 
 def test_everything_that_a_card_names_exists():

@@ -9,12 +9,22 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Column": "zoo_revcol.reversible",
     "RevCol": "zoo_revcol.model",
+    "RevColText": "zoo_revcol.text",
+    "RevColViT": "zoo_revcol.vit",
+    "Reversibility": "zoo_revcol.reversible",
+    "ReversibleColumns": "zoo_revcol.reversible",
+    "ReversibleLevel": "zoo_revcol.reversible",
+    "SupervisedOutput": "zoo_revcol.supervision",
+    "UPerNet": "zoo_revcol.segmentation",
     "VARIANTS": "zoo_revcol.variants",
     "Variant": "zoo_revcol.variants",
     "config_of": "zoo_revcol.convert",
     "from_megvii": "zoo_revcol.convert",
+    "linear_cka": "zoo_revcol.cka",
     "pad_kernels": "zoo_revcol.convert",
+    "revcol_loss": "zoo_revcol.loss",
     "to_megvii": "zoo_revcol.convert",
 }
 

@@ -26,8 +26,15 @@ def head_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def supervised_config(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the number of classes, and that there is intermediate supervision."""
-    return {**head_config(tensors), "intermediate_supervision": True}
+    """Returns the number of classes, and that there is intermediate supervision.
+
+    And of which kind: the decoders stay when a new head has another number of classes.
+    """
+    return {
+        **head_config(tensors),
+        "intermediate_supervision": True,
+        "simple_decoders": not any(".stages." in name for name in tensors),
+    }
 
 
 def backbone_config(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class RevCol(nn.Module):
             paper's huge.
         intermediate_supervision: whether three earlier columns have classifiers and decoders too,
             for training; needs a number of columns that 4 divides.
+        simple_decoders: which decoders these are, see `Supervision`; None goes by num_classes.
         global_pool: "avg"; or "", for a backbone without any head, with num_classes 0.
         memory: what training keeps of the columns: "none", "checkpoint" or "reversible"; see
             `ReversibleColumns`, also for the next two.
@@ -67,6 +68,7 @@ class RevCol(nn.Module):
         alpha_min: float = 1e-3,
         top_down_skip: bool = False,
         intermediate_supervision: bool = False,
+        simple_decoders: bool | None = None,
         global_pool: str = "avg",
         memory: str = "checkpoint",
         anchor_every: int = 1,
@@ -87,6 +89,8 @@ class RevCol(nn.Module):
             "alpha_init": alpha_init,
             "alpha_min": alpha_min,
         }
+        if simple_decoders is not None:
+            boolean("simple_decoders", simple_decoders)
         self.supervised_columns: tuple[int, ...] = ()
         if boolean("intermediate_supervision", intermediate_supervision):
             self.supervised_columns = supervised_columns(self.num_columns)
@@ -105,7 +109,7 @@ class RevCol(nn.Module):
         )
         self.head = Head(self.num_features, self.num_classes, global_pool)
         self.supervision = (
-            Supervision(self.channels, self.num_classes, self.in_chans)
+            Supervision(self.channels, self.num_classes, self.in_chans, simple_decoders)
             if intermediate_supervision
             else None
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo_core.errors import ConfigError, WeightsMismatchError, enumeration
 from zoo_revcol.keys import official_name, our_name
 from zoo_revcol.model import RevCol
+from zoo_revcol.supervision import MOST_CLASSES_WITH_STAGES
 
 Part = Literal["classifier", "supervised", "backbone"]
 """What to take: the network for inference, with intermediate supervision too, or without head."""
@@ -208,6 +209,7 @@ def _architecture(checkpoint: Any, part: Part, ema: bool) -> tuple[_Named, dict[
     }
     if part == "supervised":
         config["intermediate_supervision"] = True
+        config["simple_decoders"] = config["num_classes"] > MOST_CLASSES_WITH_STAGES
     if part == "backbone":
         config["global_pool"] = ""
     return found, config
