@@ -10,6 +10,7 @@ from typing import Any
 
 _HOME = {
     "Column": "zoo_revcol.reversible",
+    "ModuleLevel": "zoo_revcol.reversible",
     "RevCol": "zoo_revcol.model",
     "RevColText": "zoo_revcol.text",
     "RevColViT": "zoo_revcol.vit",
@@ -20,8 +21,10 @@ _HOME = {
     "UPerNet": "zoo_revcol.segmentation",
     "VARIANTS": "zoo_revcol.variants",
     "Variant": "zoo_revcol.variants",
+    "backbone_from_megvii": "zoo_revcol.convert",
     "config_of": "zoo_revcol.convert",
     "from_megvii": "zoo_revcol.convert",
+    "from_megvii_supervised": "zoo_revcol.convert",
     "linear_cka": "zoo_revcol.cka",
     "pad_kernels": "zoo_revcol.convert",
     "revcol_loss": "zoo_revcol.loss",

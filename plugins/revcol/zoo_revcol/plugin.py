@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo_core.card import Card, Paper, Weights
 from zoo_core.experiment import Experiment
@@ -39,6 +39,24 @@ SIZES = (
     ("revcol-h", "huge"),
 )
 """The cards of the paper's sizes, and the names of their variants."""
+EXTENSIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "revcol-vit-tiny": (
+        "zoo_revcol.vit:RevColViT",
+        {"width": 192, "heads": 3},
+        "RevCol-ViT, 6.3 M parameters",
+    ),
+    "revcol-vit-small": (
+        "zoo_revcol.vit:RevColViT",
+        {"width": 384, "heads": 6},
+        "RevCol-ViT, 24.3 M parameters",
+    ),
+    "revcol-text-small": (
+        "zoo_revcol.text:RevColText",
+        {"vocab_size": 30522, "width": 384, "heads": 6},
+        "RevCol over text, 35.4 M parameters",
+    ),
+}
+"""Ours: name -> factory, what differs from the others' configuration, summary."""
 NANO_PREPROCESSING = {
     "input_size": [3, 32, 32],
     "interpolation": "bicubic",
@@ -109,6 +127,7 @@ def zoo_cards() -> Iterable[Card]:
             ),
             transform="zoo_revcol.transforms:evaluation",
         ),
+        *(_extension(name, *each) for name, each in EXTENSIONS.items()),
     ]
 
 
@@ -124,6 +143,18 @@ def _card(name: str, variant: str) -> Card:
         weights=RELEASED[variant],
         aliases=(f"revcol-{variant}",),
         transform="zoo_revcol.transforms:evaluation",
+    )
+
+
+def _extension(name: str, factory: str, config: dict[str, Any], summary: str) -> Card:
+    return Card(
+        name=name,
+        kind="model",
+        factory=factory,
+        config={"layers": [1, 1, 1, 1], "num_columns": 3, **config},
+        summary=f"{summary}: our extension of the paper's appendix, no official weights",
+        task="image-classification" if factory.endswith("ViT") else "text-classification",
+        paper=PAPER,
     )
 
 
