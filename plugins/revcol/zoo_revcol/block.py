@@ -56,4 +56,4 @@ class Block(nn.Module):
         else:
             branch = self.pwconv2(self.act(self.pwconv1(branch))).permute(0, 3, 1, 2)
         # Dropping paths by their scale spares a pass over the map.
-        return torch.addcmul(x, self.drop_path(gamma.expand(len(x), -1, 1, 1)), branch)
+        return torch.addcmul(x, self.drop_path(gamma.expand(x.shape[0], -1, 1, 1)), branch)
