@@ -24,15 +24,6 @@ MODES = [
 SIZES = [(83, 97), (70, 61)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small convolutions only lose by more threads, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def detector(kind, **arguments):
     torch.manual_seed(0)
     backbone = PyramidWithFPN(RevCol(**{**SMALL, "layer_scale_init": 0.3, **arguments}), 16)

@@ -25,15 +25,6 @@ DYNAMIC = {"x": {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
 OTHER_SIZES = [(1, 3, 64, 64), (3, 3, 65, 127), (2, 3, 128, 96)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small convolutions only lose by more threads, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def x(images):
     return images(2, 3, 96, 80, dtype=torch.float32)

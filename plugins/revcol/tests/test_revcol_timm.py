@@ -30,15 +30,6 @@ TAGGED = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small convolutions only lose by more threads, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def create():
     """Makes a model of the family, narrowed to a few thousand parameters."""
