@@ -21,6 +21,7 @@ class ChannelsFirstNorm(nn.Module):
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Norms [B, C, H, W]."""
         x = x.permute(0, 2, 3, 1).contiguous()
         x = F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2).contiguous()
@@ -35,6 +36,7 @@ class Block(nn.Module):
         self.pwconv1, self.pwconv2, self.drop_path = block.pwconv1, block.pwconv2, block.drop_path
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps [B, C, H, W] to the same shape."""
         branch = self.dwconv(x).permute(0, 2, 3, 1).contiguous()
         branch = self.pwconv2(F.gelu(self.pwconv1(self.norm(branch))))
         branch = (self.gamma * branch).permute(0, 3, 1, 2).contiguous()
@@ -49,6 +51,7 @@ class Up(nn.Module):
         self.proj, self.norm, self.factor = up.proj, up.norm, factor
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps [B, C, h, w] to the lower level's channels and size."""
         x = self.norm(self.proj(x.permute(0, 2, 3, 1).contiguous()))
         return F.interpolate(x.permute(0, 3, 1, 2).contiguous(), scale_factor=self.factor)
 
@@ -67,6 +70,7 @@ class Level(nn.Module):
         self.alpha, self.alpha_min = level.alpha, level.alpha_min
 
     def forward(self, previous: list[Tensor] | None, index: int, lower: Tensor) -> Tensor:
+        """Computes c_index of a column from the previous column's maps and c_(index - 1)."""
         x = lower if self.down is None else self.down(lower)
         if self.up is not None:
             x = x + self.up(previous[index + 1])
@@ -97,6 +101,7 @@ class Straightforward(nn.Module):
         self.norm, self.fc = model.head.norm, model.head.fc
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps images [B, C, H, W] to logits [B, K]."""
         stem = self.stem(x)
         features: list[Tensor] | None = None
         for column in self.columns:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from zoo_revcol.reversible import Column
 from zoo_revcol.convert import from_megvii
 from zoo_revcol.drop_path import DropPath
 from zoo_revcol.level import Level
 from zoo_revcol.model import RevCol
+from zoo_revcol.reversible import Column
 from zoo_revcol.variants import VARIANTS
 
 

@@ -27,7 +27,7 @@ from zoo_revcol.experiments import (
     same_training,
 )
 from zoo_revcol.experiments import training as small
-from zoo_revcol.experiments.training import Images, Recipe, augment, fit
+from zoo_revcol.experiments.training import Images, Recipe, fit
 from zoo_revcol.model import RevCol
 from zoo_revcol.plugin import CIFAR10
 
@@ -244,29 +244,6 @@ def test_fit_learns_and_repeats(context):
     assert small.accuracy(network, train) > 60
     for one, other in zip(network.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
-
-
-def test_augment_keeps_images_that_nothing_is_done_to():
-    images = random(3, 3, 16, 16).float()
-    still = Recipe(epochs=1, shift=0.0, flip=False)
-    torch.testing.assert_close(augment(images, still), images, rtol=0, atol=1e-5)
-    torch.manual_seed(0)
-    mirrored = augment(images.repeat(8, 1, 1, 1), replace(still, flip=True))
-    kinds = [
-        (each - either).abs().max() < 1e-4
-        for each, image in zip(mirrored, images.repeat(8, 1, 1, 1), strict=True)
-        for either in (image, image.flip(-1))
-    ]
-    assert sum(kinds) == 24
-    assert 0 < sum(kinds[::2]) < 24
-
-
-def test_erasing_covers_a_square_of_at_most_its_side():
-    erased = augment(torch.ones(64, 3, 16, 16), Recipe(epochs=1, shift=0.0, flip=False, erase=5))
-    gone = (erased == 0).all(1)
-    assert gone.sum((1, 2)).max() == 25
-    assert gone.any(2).sum(1).max() == 5
-    assert (erased[:, 0] == erased[:, 1]).all()
 
 
 def test_a_held_out_share_is_apart_and_fixed():

@@ -50,10 +50,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps `x` [B, C, H, W] to the same shape."""
         branch = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
-        gamma = self.gamma[:, None, None]
         if fits_inference(x, self.pwconv1, self.act, self.pwconv2):
             branch = perceptron(branch, self.pwconv1, self.pwconv2).permute(0, 3, 1, 2)
         else:
             branch = self.pwconv2(self.act(self.pwconv1(branch))).permute(0, 3, 1, 2)
-        # Dropping paths by their scale spares a pass over the map.
-        return torch.addcmul(x, self.drop_path(gamma.expand(x.shape[0], -1, 1, 1)), branch)
+        # Dropping paths by their scale spares a pass over the map. It is a copy, since a view of a
+        # parameter needs gradients even under no_grad, which hooks of FLOP counters trip over.
+        scale = self.gamma.repeat(x.shape[0], 1)[:, :, None, None]
+        return torch.addcmul(x, self.drop_path(scale), branch)

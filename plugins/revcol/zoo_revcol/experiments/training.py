@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from zoo_revcol.layers import without_weight_decay
 from zoo_revcol.loss import revcol_loss
 from zoo_revcol.plugin import NANO_PREPROCESSING
+from zoo_revcol.training.augmentation import TensorAugmentation
+from zoo_revcol.training.optimizer import parameter_groups
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def fit(
         progress: shows the progress of a loop over epochs.
     """
     network.train()
-    optimizer = torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.lr)
+    groups = parameter_groups(network, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
+    augment = TensorAugmentation(recipe.rotation, recipe.shift, recipe.flip, recipe.erase)
     steps = len(train) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -109,7 +111,7 @@ def fit(
         for batch in torch.randperm(len(train))[: steps * recipe.batch_size].split(
             recipe.batch_size
         ):
-            images = augment(train.images[batch], recipe)
+            images = augment(train.images[batch])
             loss, _ = revcol_loss(
                 network(images),
                 images,
@@ -126,44 +128,6 @@ def fit(
             losses.append(loss.item())
         mean = sum(losses) / steps
     return mean
-
-
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    spared = without_weight_decay(network)
-    decayed = [each for name, each in network.named_parameters() if name not in spared]
-    others = [each for name, each in network.named_parameters() if name in spared]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def augment(images: Tensor, recipe: Recipe) -> Tensor:
-    """Rotates, shifts, mirrors and erases at random, each image in its own way.
-
-    Args:
-        images: [B, 3, S, S].
-        recipe: how much.
-
-    Returns:
-        [B, 3, S, S].
-    """
-    number, size = len(images), images.shape[-1]
-    angle = torch.deg2rad((2 * torch.rand(number) - 1) * recipe.rotation)
-    shift = (2 * torch.rand(number, 2) - 1) * (2 * recipe.shift / size)
-    mirror = torch.where(torch.rand(number) < 0.5, -1.0, 1.0) if recipe.flip else torch.ones(number)
-    rows = [
-        torch.stack([mirror * angle.cos(), -angle.sin(), shift[:, 0]], dim=1),
-        torch.stack([mirror * angle.sin(), angle.cos(), shift[:, 1]], dim=1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if recipe.erase:
-        corner = torch.randint(1 - recipe.erase, size, (2, number, 1))
-        line = torch.arange(size)
-        inside = (line >= corner) & (line < corner + recipe.erase)
-        moved = moved.masked_fill((inside[0, :, :, None] & inside[1, :, None, :])[:, None], 0.0)
-    return moved
 
 
 @torch.inference_mode()

@@ -28,8 +28,9 @@ class Reversibility:
         errors: for each column the worst relative error of its rebuilt maps, over the levels: the
             largest absolute difference by the largest absolute value. 0 for the last column, which
             is kept.
-        bound: an estimate of the error from the alphas alone: the product over the longest
-            chain of 1 / min |alpha| of every level, times the dtype's epsilon. Pessimistic.
+        bound: what the alphas alone say: the product over the longest chain of 1 / min |alpha| of
+            every level, times the dtype's epsilon. Larger than what is measured in usual networks;
+            no bound in the strict sense, since a steep transform enlarges errors too.
         dtype: that was measured in.
     """
 
@@ -91,7 +92,10 @@ def amplification(columns: ReversibleColumns, anchor_every: int) -> float:
         exponent = 0.0
         for column in list(columns)[max(start, 1) : start + anchor_every]:
             for level in column.levels:
-                exponent -= math.log(level.scale().abs().min().item())
+                scale = level.scale()
+                if hasattr(scale, "full_tensor"):  # sharded by FSDP, perhaps with nothing here
+                    scale = scale.full_tensor()
+                exponent -= math.log(scale.abs().min().item())
         largest = max(largest, math.exp(min(exponent, 700.0)))
     return largest
 

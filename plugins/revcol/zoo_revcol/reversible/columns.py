@@ -36,7 +36,8 @@ class ReversibleColumns(nn.ModuleList):
 
     A mode applies where gradients are enabled, in training and in evaluation. Under
     `torch.compile` "checkpoint" and "reversible" both become PyTorch's own checkpointing, which
-    the compiler can follow. Backward through backward needs "none".
+    the compiler can follow. Backward through backward needs "none"; so do gradients with respect
+    to the maps that a "reversible" chain returns, which leave out what flows on inside of it.
 
     Args:
         columns: a `Column` each, or the levels of one, a `ReversibleLevel` each.

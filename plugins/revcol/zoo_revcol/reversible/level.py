@@ -112,14 +112,6 @@ class ReversibleLevel(nn.Module):
         """
         return _bounded(self.alpha, self.alpha_min)
 
-    @torch.no_grad()
-    def project_alpha(self) -> None:
-        """Moves the stored `alpha` to the scale in use, in place: for after an optimiser's step.
-
-        The outputs do not change; where the next step starts from does, as in the official code.
-        """
-        self.alpha.copy_(_bounded(self.alpha, self.alpha_min))
-
 
 class ModuleLevel(ReversibleLevel):
     """A level whose f_l is a module of one's own.
@@ -161,9 +153,14 @@ def exporting() -> bool:
 
 def undo(output: Tensor, transformed: Tensor, scale: Tensor) -> Tensor:
     """p = (c - f) / a, the inverse of the shortcut."""
-    return (output - transformed) / scale
+    difference = output - transformed
+    if torch.result_type(difference, scale) != difference.dtype:
+        return difference / scale
+    return difference.div_(scale)  # the memory of a second map would cost more than the division
 
 
 def _bounded(alpha: Tensor, minimum: float) -> Tensor:
-    bounded = torch.where(alpha < 0, alpha.clamp(max=-minimum), alpha.clamp(min=minimum))
-    return alpha + (bounded - alpha).detach()
+    with torch.no_grad():
+        bounded = torch.where(alpha < 0, alpha.clamp(max=-minimum), alpha.clamp(min=minimum))
+        moved = bounded - alpha
+    return alpha + moved

@@ -11,17 +11,36 @@ Source: RevCol, section 3.1; official code, backward of the reversible function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd import Variable
 
 from zoo_core.errors import ZooError
 from zoo_revcol.reversible.level import ReversibleLevel, undo
 from zoo_revcol.reversible.recomputation import Recomputation
 from zoo_revcol.reversible.rounding import decode, encode
+
+
+def _first_order(backward: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """Refuses `create_graph=True`, which would miss how gradients depend on what is dropped.
+
+    PyTorch's `once_differentiable` lets it pass where the incoming gradient is a constant.
+    """
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise ZooError(
+                "backward with create_graph=True goes through columns that save memory, which "
+                "have first derivatives only; use memory='none' for gradients of gradients."
+            )
+        return backward(ctx, *gradients)
+
+    return checked
 
 
 class LevelMemory(Protocol):
@@ -76,7 +95,7 @@ class _StoredShortcut(torch.autograd.Function):
         return _shortcut(transformed, scale, previous)
 
     @staticmethod
-    @once_differentiable
+    @_first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         scale, previous, stem, *others = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:5]
@@ -101,6 +120,8 @@ class Chain:
         self.exact = exact
         self._steps: list[_Step] = []
         self._width = 0
+        # Forward's latest map of each level, and the stem, to tell whether somebody changed one.
+        self._latest: dict[int, tuple[int, int]] = {}
         # The state of a backward pass: how many steps are not undone yet, and what is at hand.
         self._left = 0
         self._stem: Tensor | None = None
@@ -110,9 +131,25 @@ class Chain:
 
     def step(self, index: int) -> LevelMemory:
         """Returns the memory of the chain's next step, level `index` of its column."""
-        step = _Step(self, len(self._steps), index)
-        self._steps.append(step)
-        return step
+        self._steps.append(_Step(index))
+        return _Link(self, len(self._steps) - 1)
+
+    def __getitem__(self, position: int) -> _Step:
+        return self._steps[position]
+
+    def expect(self, index: int, tensor: Tensor) -> None:
+        """Notes the map that level `index` has from now on; index -1 stands for the stem."""
+        self._latest[index] = _identity(tensor)
+
+    def check(self, index: int, tensors: Sequence[Tensor]) -> None:
+        """Makes sure that levels `index` and above have the maps that the chain gave them."""
+        for place, tensor in enumerate(tensors, index):
+            if self._latest.setdefault(place, _identity(tensor)) != _identity(tensor):
+                raise ZooError(
+                    "a map of a reversible chain was replaced or changed in place between its "
+                    "levels, by a hook or a cast, so that it cannot be rebuilt; use "
+                    "memory='checkpoint'."
+                )
 
     def finish(
         self, stem: Tensor, last: Sequence[Tensor], outputs: Sequence[Tensor]
@@ -127,6 +164,7 @@ class Chain:
         Returns:
             The outputs, for use outside.
         """
+        self.check(-1, (stem, *last))
         self._width = len(last)
         kept = [tensor.detach() for tensor in (stem, *last)]
         for step in self._steps:
@@ -142,6 +180,8 @@ class Chain:
         for step in self._steps:
             self._kept.append(tuple(kept[end : end + step.number]))
             end += step.number
+        # Backward need not come to the first step: its parameters may be frozen.
+        Variable._execution_engine.queue_callback(self._stop)
 
     def undo(self, position: int, with_grad: bool) -> Tensor | None:
         """Undoes the steps down to `position`, counted from the chain's start.
@@ -184,7 +224,7 @@ class Chain:
 
     def _stop(self) -> None:
         differs, self._differs = self._differs, []
-        self._stem, self._maps, self._kept = None, [], []
+        self._left, self._stem, self._maps, self._kept = 0, None, [], []
         if differs and bool(torch.stack(differs).any()):
             raise ZooError(
                 "an exact reversible chain could not be rebuilt to the bit: a level's transform "
@@ -196,11 +236,25 @@ class Chain:
 class _Step:
     """One level of a chain."""
 
-    def __init__(self, chain: Chain, position: int, index: int) -> None:
-        self.chain, self.position, self.index = chain, position, index
+    recomputation: Recomputation
+
+    def __init__(self, index: int) -> None:
+        self.index = index
         self.first = False
         self.kept: tuple[Tensor, ...] = ()
         self.number = 0
+
+    @torch.no_grad()
+    def scale(self) -> Tensor:
+        """The scale in use of this step's shortcut."""
+        return self.recomputation.level.scale()
+
+
+class _Link:
+    """Runs a step for its chain, which does not hold it: no cycle keeps maps from being freed."""
+
+    def __init__(self, chain: Chain, position: int) -> None:
+        self.chain, self.position = chain, position
 
     def run(
         self,
@@ -212,35 +266,42 @@ class _Step:
         context: Sequence[Tensor],
     ) -> Tensor:
         """Computes c_l; see `LevelMemory`."""
-        self.first, self.recomputation = previous is None, Recomputation(level)
-        transformed = self.recomputation.record(stem, lower, higher, context)
-        output = _ChainedShortcut.apply(self, transformed, level.scale(), previous)
+        step = self.chain[self.position]
+        step.first, step.recomputation = previous is None, Recomputation(level)
+        transformed = step.recomputation.record(stem, lower, higher, context)
+        known = () if previous is None else (previous, *higher)
+        self.chain.check(-1, (stem, *lower, *known))
+        output = _ChainedShortcut.apply(
+            self.chain, self.position, transformed, level.scale(), previous
+        )
         if self.chain.exact and previous is not None:
             with torch.no_grad():
-                inverted = undo(output, transformed, self.scale())
-                self.kept = encode(previous.detach(), inverted)
+                inverted = undo(output, transformed, step.scale())
+                step.kept = encode(previous.detach(), inverted)
+        self.chain.expect(step.index, output)
         return output
-
-    @torch.no_grad()
-    def scale(self) -> Tensor:
-        """The scale in use of this step's shortcut."""
-        return self.recomputation.level.scale()
 
 
 class _ChainedShortcut(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, step: _Step, transformed: Tensor, scale: Tensor, previous: Tensor | None
+        ctx: Any,
+        chain: Chain,
+        position: int,
+        transformed: Tensor,
+        scale: Tensor,
+        previous: Tensor | None,
     ) -> Tensor:
-        ctx.step, ctx.dtype = step, transformed.dtype
+        ctx.chain, ctx.position, ctx.dtype = chain, position, transformed.dtype
         return _shortcut(transformed, scale, previous)
 
     @staticmethod
-    @once_differentiable
+    @_first_order
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        needed = ctx.needs_input_grad[1:]
-        previous = ctx.step.chain.undo(ctx.step.position, with_grad=needed[0])
-        return (None, *_gradients(gradient, ctx.step.scale(), previous, needed, ctx.dtype))
+        needed = ctx.needs_input_grad[2:]
+        previous = ctx.chain.undo(ctx.position, with_grad=needed[0])
+        scale = ctx.chain[ctx.position].scale()
+        return (None, None, *_gradients(gradient, scale, previous, needed, ctx.dtype))
 
 
 class _Anchor(torch.autograd.Function):
@@ -254,10 +315,14 @@ class _Anchor(torch.autograd.Function):
         return tensors[number:]
 
     @staticmethod
-    @once_differentiable
+    @_first_order
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         ctx.chain.start(ctx.saved_tensors)
         return (None, None, *(None for _ in range(ctx.number)), *gradients)
+
+
+def _identity(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), tensor._version
 
 
 def _shortcut(transformed: Tensor, scale: Tensor, previous: Tensor | None) -> Tensor:

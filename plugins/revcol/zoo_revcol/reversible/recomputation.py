@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from zoo_core.errors import ZooError
@@ -25,8 +27,9 @@ class Recomputation:
 
     def __init__(self, level: ReversibleLevel) -> None:
         self.level = level
-        self._tensors = 0
-        self._saved: dict[int, Tensor] = {}
+        # What autograd saved in `record`, in order; and in `repeat`, with versions to take it by.
+        self._forms: list[tuple[torch.Size, torch.dtype]] = []
+        self._saved: dict[int, tuple[Tensor, int]] = {}
 
     def record(
         self,
@@ -40,11 +43,24 @@ class Recomputation:
         The context is held as it is: the same few tensors for all levels, without gradients.
         """
         self._surroundings = Surroundings(stem.device)
+        self._modules = list(self.level.modules())
+        self._training = [module.training for module in self._modules]
         self._needed = [tensor.requires_grad for tensor in (stem, *lower, *higher)]
         self._context = tuple(context)
-        self._versions = self._current_versions()
+        self._parameters = self._current_parameters()
+        buffers = _present(module._buffers for module in self._modules)
+        self._watched = [*self._parameters, *buffers, *self._context]
+        self._versions = _versions(self._watched)
+        given = _versions((stem, *lower, *higher))
         with saved_tensors_hooks(self._drop, self._take):
             transformed = self.level.transform(stem, lower, higher, *self._context)
+        unchanged = given == _versions((stem, *lower, *higher))
+        if not unchanged or self._versions != _versions(self._watched):
+            raise ZooError(
+                f"{type(self.level).__name__}.transform changed its arguments, parameters or "
+                "buffers in place, which computing it twice would do twice; use memory='none' for "
+                "such a level."
+            )
         self._surroundings.forget_unused()
         return transformed
 
@@ -64,46 +80,52 @@ class Recomputation:
         Returns:
             The transform's output, detached.
         """
-        if self._current_versions() != self._versions:
+        replaced = any(
+            now is not then
+            for now, then in zip_longest(self._current_parameters(), self._parameters)
+        )
+        if replaced or self._versions != _versions(self._watched):
             raise ZooError(
-                f"a parameter or context of a {type(self.level).__name__} was changed in place "
-                "between forward and backward, which would give wrong gradients; run backward "
-                "before the optimiser's step."
+                f"a parameter, buffer or context of a {type(self.level).__name__} was changed in "
+                "place or replaced between forward and backward, which would give wrong "
+                "gradients; run backward before the optimiser's step, and inside of what replaces "
+                "parameters."
             )
         split = 1 + len(lower)
         leaves = [
             tensor.detach().requires_grad_(needed)
             for tensor, needed in zip((stem, *lower, *higher), self._needed, strict=True)
         ]
-        saved: list[Tensor] = []
+        saved: list[tuple[Tensor, int]] = []
 
         def keep(tensor: Tensor) -> None:
-            saved.append(tensor.detach())
+            saved.append((tensor.detach(), tensor._version))
 
         # Without grad, too, the operations run as they did in forward: some have another
         # implementation for inference, which rounds in another way.
         with (
             torch.enable_grad(),
             self._surroundings.restored(),
+            self._modes_restored(),
             saved_tensors_hooks(keep if with_grad else _forget, _unreachable),
         ):
             transformed = self.level.transform(
                 leaves[0], tuple(leaves[1:split]), tuple(leaves[split:]), *self._context
             )
         if with_grad:
-            if len(saved) != self._tensors:
+            if [_form(tensor) for tensor, _ in saved] != self._forms:
                 raise ZooError(
                     f"{type(self.level).__name__}.transform did not repeat its forward pass: "
-                    f"autograd saved {self._tensors} tensors then and {len(saved)} now. It may "
-                    "depend on its arguments, its parameters and PyTorch's random numbers only; "
-                    "use memory='none' for others."
+                    "autograd saved other tensors the second time. It may depend on its "
+                    "arguments, its parameters and PyTorch's global random numbers only; use "
+                    "memory='none' for others."
                 )
             self._saved = dict(enumerate(saved))
         return transformed.detach()
 
     def _drop(self, tensor: Tensor) -> int:
-        self._tensors += 1
-        return self._tensors - 1
+        self._forms.append(_form(tensor))
+        return len(self._forms) - 1
 
     def _take(self, index: int) -> Tensor:
         if index not in self._saved:
@@ -111,10 +133,48 @@ class Recomputation:
                 f"a tensor from inside a {type(self.level).__name__} was used outside of it in "
                 "the loss, or a hook asked for it before backward; use memory='none' for that."
             )
-        return self._saved.pop(index)
+        tensor, version = self._saved.pop(index)
+        if tensor._version != version:
+            # Autograd does not look at the versions of what went through hooks.
+            raise ZooError(
+                f"{type(self.level).__name__}.transform changed a tensor in place that its "
+                "gradient needs; write that operation out of place."
+            )
+        return tensor
 
-    def _current_versions(self) -> list[int]:
-        return [tensor._version for tensor in (*self.level.parameters(), *self._context)]
+    def _current_parameters(self) -> list[Tensor]:
+        return _present(module._parameters for module in self._modules)
+
+    @contextlib.contextmanager
+    def _modes_restored(self) -> Iterator[None]:
+        """Lets the level's modules train or evaluate as they did in `record`."""
+        modes = [module.training for module in self._modules]
+        if modes == self._training:
+            yield
+            return
+        try:
+            _set_modes(self._modules, self._training)
+            yield
+        finally:
+            _set_modes(self._modules, modes)
+
+
+def _present(tables: Iterable[Mapping[str, Tensor | None]]) -> list[Tensor]:
+    """The tensors in modules' tables; many times faster than nn.Module's own walk."""
+    return [tensor for table in tables for tensor in table.values() if tensor is not None]
+
+
+def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
+
+
+def _versions(tensors: Iterable[Tensor]) -> list[int]:
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+
+
+def _set_modes(modules: Iterable[nn.Module], modes: Iterable[bool]) -> None:
+    for module, mode in zip(modules, modes, strict=True):
+        module.training = mode
 
 
 def _forget(tensor: Tensor) -> None:

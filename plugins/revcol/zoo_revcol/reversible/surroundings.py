@@ -25,7 +25,9 @@ class Surroundings:
                 "device_type": kind,
                 "enabled": torch.is_autocast_enabled(kind),
                 "dtype": torch.get_autocast_dtype(kind),
-                "cache_enabled": torch.is_autocast_cache_enabled(),
+                # A level uses each weight once; and where backward is called inside of an autocast
+                # region, the cache would hold casts of all the rebuilt maps until its end.
+                "cache_enabled": False,
             }
             for kind in sorted(types)
         ]
