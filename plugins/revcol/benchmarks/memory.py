@@ -137,7 +137,10 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
         peaks = [row["peak (MiB)"] for row in rows if row["memory"] == mode]
         axes.plot(COLUMNS, peaks, marker=marker, markersize=4, label=mode)
     axes.plot(
-        list(OFFICIAL), list(OFFICIAL.values()), "k--", label="official code (for comparison)"
+        list(OFFICIAL),
+        list(OFFICIAL.values()),
+        "k--",
+        label="official code, measured for the specification",
     )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

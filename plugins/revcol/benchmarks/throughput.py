@@ -17,6 +17,7 @@ from straightforward import Straightforward
 from timing import interleaved, ratio
 
 import zoo
+from zoo_revcol.experiments.weights import randomise
 
 GMACS = {"revcol-t": 4.52, "ConvNeXt-T": 4.47}
 
@@ -30,7 +31,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"torch {torch.__version__}, timm {timm.__version__}; ratios: median (lowest to highest)")
     torch.manual_seed(0)
-    model = zoo.load("revcol-t", pretrained=False)
+    # At the initial layer scale of 1e-6 equal outputs would say nothing of the blocks.
+    model = randomise(zoo.load("revcol-t", pretrained=False))
     plain = Straightforward(model).eval()
     convnext = timm.create_model("convnext_tiny").eval()
     convnext_last = timm.create_model("convnext_tiny").eval().to(memory_format=torch.channels_last)

@@ -170,11 +170,16 @@ def test_the_restored_map_has_the_layout_of_the_exact_one(layout):
 
 
 def test_distance_counts_floats_in_between():
-    """One byte reaches 127 neighbours up and 128 down, across zero too."""
+    """One byte reaches 127 neighbours up and 128 down; those across zero are in the list."""
     tiny = torch.tensor([2.0**-149])
-    for steps, width in ((127, 1), (128, 2)):
-        exact = (tiny * (steps - 1)).repeat(100)
-        kept = encode(exact, -tiny.repeat(100) * 0)  # -0.0 is one step below 0.0
+    for steps, width in ((127, 1), (128, 2), (-128, 1), (-129, 2)):
+        exact = (tiny * (200 + steps)).repeat(100)
+        kept = encode(exact, tiny.repeat(100) * 200)
         assert kept[0].element_size() == width
-        restored, _ = decode(-tiny.repeat(100) * 0, kept)
+        restored, _ = decode(tiny.repeat(100) * 200, kept)
         assert torch.equal(bits(restored), bits(exact))
+    exact = torch.cat([-0.0 * tiny, tiny.repeat(99)])
+    kept = encode(exact, torch.cat([0.0 * tiny, tiny.repeat(99)]))
+    assert kept[1].tolist() == [0]
+    restored, _ = decode(torch.cat([0.0 * tiny, tiny.repeat(99)]), kept)
+    assert torch.equal(bits(restored), bits(exact))

@@ -29,7 +29,7 @@ def encode(exact: Tensor, approximate: Tensor) -> tuple[Tensor, ...]:
     integers = _bits(exact)
     difference = torch.empty_like(exact, dtype=integers.dtype)
     torch.sub(integers, _bits(approximate), out=difference)  # wraps around, as adding does
-    if integers.stride() != difference.stride():
+    if integers.storage_offset() or integers.stride() != difference.stride():
         integers = torch.empty_like(difference).copy_(integers)
     flat = _in_memory_order(difference)
     best, size = (exact,), exact.numel() * exact.element_size()
@@ -71,9 +71,9 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _checksum(integers: Tensor) -> Tensor:
-    """The sum of a dense tensor's memory; eight bytes at a time, which is five times as fast."""
+    """Sums a dense tensor in a storage of its own: eight bytes at a time, five times as fast."""
     flat = _in_memory_order(integers)
-    if (flat.numel() * flat.element_size()) % 8 == 0 and flat.data_ptr() % 8 == 0:
+    if flat.numel() * flat.element_size() % 8 == 0:
         flat = flat.view(torch.int64)
     return flat.sum(dtype=torch.int64)
 
