@@ -16,13 +16,13 @@ help:
 	@printf "%-16s%s\n" "make reproduce" "show the papers' claims on real data (ZOO_DATA=DIR); takes an hour"
 	@printf "%-16s%s\n" "make clean" "remove what the above made"
 
-# The set-up, made anew when a pyproject.toml or setup.cfg changes. The `demo` extras of the plugins
-# come along, since tests and demo use them.
+# The set-up, made anew when a pyproject.toml or setup.cfg changes. Tests and demo use
+# the plugins' extras of these names.
 $(BIN)/.ready: pyproject.toml setup.cfg $(addsuffix /pyproject.toml,$(PLUGINS))
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group test --group lint \
-		--editable ".[reproduce]" $(foreach plugin,$(PLUGINS),--editable "$(plugin)[demo]")
+		--editable ".[reproduce]" $(foreach plugin,$(PLUGINS),--editable "$(plugin)[demo,train,test]")
 	@touch $@
 
 demo: $(BIN)/.ready

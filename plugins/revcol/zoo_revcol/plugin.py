@@ -81,10 +81,12 @@ CIFAR10 = (
 
 @hookimpl
 def zoo_commands(app: typer.Typer) -> None:
-    """Adds `zoo demo` and `zoo revcol-convert`."""
+    """Adds `zoo demo`, `zoo train` and `zoo revcol-convert`."""
     from zoo_revcol import convert_command, demo
+    from zoo_revcol.training import command as train_command
 
     app.command("demo")(demo.command)
+    app.command("train")(train_command.command)
     app.command("revcol-convert")(convert_command.command)
 
 
