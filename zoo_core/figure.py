@@ -99,7 +99,7 @@ def _panel(axes: Axes, rows: list[Summary], figure: Figure, measure: str) -> Non
     axes.grid(axis="y" if figure.kind == "bar" else "both", alpha=0.3)
     axes.set_axisbelow(True)
     if figure.series:
-        axes.legend(fontsize="small")
+        axes.legend(title=", ".join(figure.series), fontsize="small", title_fontsize="small")
 
 
 def _number_ticks(axis: Axis) -> None:
