@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import os
+import random
 import signal
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -214,7 +217,7 @@ def options(**changes):
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     whole = fit(network(), EVERYTHING, batches(seed=7), out=tmp_path / "whole", **options())
-    for kill in (2, 4, 5, 8):  # within an epoch, at its end, in the second
+    for kill in (2, 5, 8):  # within an epoch, at its end, in the second
         folder = tmp_path / f"killed-{kill}"
         with contextlib.suppress(Killed):
             fit(
@@ -247,32 +250,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     assert same(finished.model, whole.model)
 
 
-def test_what_a_checkpoint_holds_is_all_of_it(tmp_path):
-    """A run that goes on with one part lost ends elsewhere: each part counts."""
-    whole = fit(network(), EVERYTHING, batches(seed=7), **options(checkpoint_every=None))
-    fit(
-        network(),
-        EVERYTHING,
-        batches(seed=7),
-        out=tmp_path,
-        on_record=lambda record: (
-            os.kill(os.getpid(), signal.SIGTERM) if record["step"] == 7 else None
-        ),
-        **options(),
-    )
-    newest = checkpoints(tmp_path / "checkpoints")[-1]
-    assert newest.name == "step-00000007"
-    assert sorted(each.name for each in newest.iterdir()) == [
-        "average.safetensors",
-        "model.safetensors",
-        "optimizer.safetensors",
-        "state.json",
-    ]
-    again = fit(network(), EVERYTHING, batches(seed=7), out=tmp_path, resume=True, **options())
-    assert same(again.model, whole.model)
-    assert not same(again.model, fit(network(), EVERYTHING, batches(seed=8), seed=8).model)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [2, 5])
 def test_a_signal_ends_the_run_at_a_step_with_a_checkpoint(tmp_path, number, step):
@@ -295,7 +272,14 @@ def test_a_signal_ends_the_run_at_a_step_with_a_checkpoint(tmp_path, number, ste
     assert (stopped.step, stopped.finished, stopped.signal) == (step, False, number)
     assert records[-1]["kind"] == "train"  # no time is spent on evaluation any more
     assert signal.getsignal(number) is before
-    assert [each.name for each in checkpoints(tmp_path / "checkpoints")] == [f"step-{step:08d}"]
+    (checkpoint,) = checkpoints(tmp_path / "checkpoints")
+    assert checkpoint.name == f"step-{step:08d}"
+    assert sorted(each.name for each in checkpoint.iterdir()) == [
+        "average.safetensors",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
     fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True, **options())
     evaluated = [each["step"] for each in lines(tmp_path) if each["kind"] == "evaluation"]
     assert evaluated == [5, 10]
@@ -319,7 +303,8 @@ def test_the_last_checkpoints_stay_and_rubbish_goes(tmp_path):
 
 
 def test_accumulated_batches_are_one_larger_batch():
-    recipe = PLAIN.changed(warmup_epochs=0)
+    # Large enough an eps that AdamW does not forgive gradients of another size.
+    recipe = PLAIN.changed(warmup_epochs=0, clip=1e9, eps=0.1)
     images, labels = data(16)
     images = images.double()
     large = fit(network(recipe).double(), recipe, tensor_batches(images, labels, 8))
@@ -329,7 +314,7 @@ def test_accumulated_batches_are_one_larger_batch():
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("memory", ["none", "checkpoint", "reversible"])
+@pytest.mark.parametrize("memory", ["checkpoint", "reversible"])
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_memory_modes_train_alike_in_each_precision(memory, precision):
     recipe = EVERYTHING.changed(precision=precision)
@@ -367,7 +352,7 @@ def test_it_learns_what_can_be_learnt():
 
 
 def test_evaluation_counts_every_image_once():
-    model = network(PLAIN)
+    model = network(EVERYTHING)
     images, labels = data(11)
     found = evaluate(
         model.train(), tensor_batches(images, labels, 4, training=False), Accelerator()
@@ -378,6 +363,30 @@ def test_evaluation_counts_every_image_once():
     assert found["images"] == 11
     assert found["accuracy"] == pytest.approx(100 * (logits.argmax(1) == labels).sum().item() / 11)
     assert found["loss"] == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+class Drawing(nn.Module):
+    """Logits, and a note of what the random generators gave in each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.drawn = nn.Linear(3, 3), []
+
+    def forward(self, images):
+        self.drawn.append((torch.rand(()).item(), np.random.rand(), random.random()))
+        return self.linear(images.mean((2, 3)))
+
+
+def test_every_step_draws_other_numbers_and_every_seed_others_again():
+    recipe = PLAIN.changed(clip=1e9, ema=0.0)
+    runs = []
+    for seed in (0, 0, 1):
+        model = Drawing()
+        fit(model, recipe, batches(PLAIN), seed=seed)
+        runs.append(model.drawn)
+    assert runs[0] == runs[1]
+    for numbers in zip(*runs[0], *runs[2], strict=True):
+        assert len(set(numbers)) == 20
 
 
 def test_any_function_of_batches_can_be_trained_on(tmp_path):
@@ -447,12 +456,17 @@ def test_another_run_is_not_written_over(tmp_path):
         fit(network(), EVERYTHING, batches(), out=saved / "config.json")
 
 
-@pytest.mark.parametrize("file", ["model", "optimizer", "average"])
-def test_a_damaged_checkpoint_is_an_error(tmp_path, file):
+def test_a_damaged_checkpoint_is_an_error(tmp_path):
     fit(network(), EVERYTHING, batches(), out=tmp_path)
-    path = checkpoints(tmp_path / "checkpoints")[-1] / f"{file}.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    newest = checkpoints(tmp_path / "checkpoints")[-1]
+    for name in ("model.safetensors", "optimizer.safetensors", "average.safetensors", "state.json"):
+        content = (newest / name).read_bytes()
+        (newest / name).write_bytes(content[:-9])
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
+        (newest / name).write_bytes(content)
+    (newest / "state.json").write_text('{"format": 2}')
+    with pytest.raises(CheckpointError, match="expected 1"):
         fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
 
 
@@ -498,6 +512,32 @@ def test_fp16_needs_a_gpu():
     with pytest.raises(ConfigError, match="precision 'fp16' cannot be used here"):
         fit(network(), EVERYTHING.changed(precision="fp16"), batches())
     fit(network(), EVERYTHING, batches())  # and leaves nothing behind
+
+
+def test_fp16_scales_the_loss_and_goes_on_with_its_scale(tmp_path):
+    """The scaler is put in by hand, on the CPU, where Accelerate has none."""
+    recipe = EVERYTHING.changed(precision="fp16", epochs=4)
+    skipped = []
+
+    def run(**changes):
+        AcceleratorState._reset_state()
+        accelerator = Accelerator(mixed_precision="fp16")
+        accelerator.native_amp = True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28, growth_interval=4)
+        outcome = fit(network(), recipe, batches(), accelerator=accelerator, log_every=1, **changes)
+        skipped.append(28 - math.log2(accelerator.scaler.get_scale()))
+        return outcome
+
+    whole = run()
+    assert 3 < skipped[0] < 25
+    assert all(each.isfinite().all() for each in whole.model.parameters())
+    with contextlib.suppress(Killed):
+        run(out=tmp_path, checkpoint_every=3, on_record=killed_at(17))
+    state = json.loads((tmp_path / "checkpoints" / "step-00000015" / "state.json").read_text())
+    assert state["scaler"]["scale"] < 2.0**26
+    again = run(out=tmp_path, resume=True)
+    assert same(again.model, whole.model)
+    assert skipped[-1] == skipped[0]
 
 
 def test_a_given_accelerator_must_have_the_recipe_s_precision():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,10 +66,15 @@ def command(
     lr: Annotated[
         float | None, typer.Option(help="For as many images a step as the recipe's (1024).")
     ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Decay of the moving average; 0 keeps the last weights.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(min=32, help="In pixels.")] = None,
     precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
     memory: Annotated[str, typer.Option(help="none, checkpoint or reversible.")] = "checkpoint",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 4,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read images; default 4 at most.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="In steps; by default after each epoch.")
@@ -86,7 +92,15 @@ def command(
     """
     found = _located(name)
     chosen, recipe_name = _recipe(found, recipe, pretrained)
-    chosen = _overridden(chosen, epochs, batch_size, lr, image_size, precision)
+    chosen = _overridden(
+        chosen,
+        epochs,
+        batch_size=batch_size,
+        lr=lr,
+        ema=ema,
+        image_size=image_size,
+        precision=precision,
+    )
     _check(found, chosen, recipe_name, memory, pretrained)
     from zoo_core.cache import user_path
     from zoo_revcol.training.acceleration import process_state
@@ -103,6 +117,8 @@ def command(
 
     from zoo_core.loading import load
 
+    if workers is None:
+        workers = min(4, os.cpu_count() or 1)
     size = _share(chosen.batch_size, accumulation)
     batches = image_batches(train, chosen, size, training=True, seed=seed, workers=workers)
     held_out = image_batches(validation, chosen, size, training=False, workers=workers)
@@ -166,13 +182,9 @@ def _recipe(found: Resolved, name: str | None, pretrained: bool) -> tuple[Recipe
 
 
 def _overridden(
-    recipe: Recipe,
-    epochs: int | None,
-    batch_size: int | None,
-    lr: float | None,
-    image_size: int | None,
-    precision: str | None,
+    recipe: Recipe, epochs: int | None, *, precision: str | None, **others: Any
 ) -> Recipe:
+    """The recipe with what the user gave; the warm-up keeps its share of the epochs."""
     if precision is not None and precision not in PRECISIONS:
         raise ConfigError(
             f"--precision is {precision!r}.{suggestion(precision, PRECISIONS)} Expected one of "
@@ -182,10 +194,8 @@ def _overridden(
     return recipe.changed(
         epochs=epochs,
         warmup_epochs=warmup,
-        batch_size=batch_size,
-        lr=lr,
-        image_size=image_size,
         precision=precision,
+        **others,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import ConfigError, InputError, ZooError
+from zoo_core.errors import ConfigError, InputError, ZooError, ZooWarning
 from zoo_revcol.loss import revcol_loss
 from zoo_revcol.timm_data import timm_data
 from zoo_revcol.training.acceleration import accelerate_package, process_state
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
+_STALE = 0.5
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,13 @@ class _Run:
             "warmup_lr": warmup_lr,
             "min_lr": min_lr,
         }
+        if recipe.ema is not None and recipe.ema**self.steps > _STALE:
+            warnings.warn(
+                f"after {self.steps} steps a moving average of decay {recipe.ema} is still "
+                f"{recipe.ema**self.steps:.0%} made of the initial weights; give a smaller ema.",
+                ZooWarning,
+                stacklevel=3,
+            )
         self.mixup = _mixup(recipe, model, train)
         self.optimizer = adamw(model, recipe)
         self.average: MovingAverage | None = None
