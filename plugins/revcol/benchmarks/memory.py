@@ -140,7 +140,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
         list(OFFICIAL),
         list(OFFICIAL.values()),
         "k--",
-        label="official code, measured for the specification",
+        label="official code, from the specification",
     )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -3,7 +3,7 @@
     python plugins/revcol/benchmarks/rounding.py
 
 Relative error, in the 2-norm over all parameters' gradients, of a small network with all alphas
-equal (channels 16, 32, 48, 64, layers 1, 1, 2, 1, images of 64 pixels). About a minute.
+equal (channels 16, 32, 48, 64, layers 1, 1, 2, 1, images of 64 pixels). About two minutes.
 """
 
 from __future__ import annotations
