@@ -10,7 +10,13 @@ from safetensors.torch import save_file
 
 import zoo
 from zoo_core.cli import build
-from zoo_core.errors import CheckpointError, ConfigError, WeightsMismatchError, ZooError
+from zoo_core.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    WeightsMismatchError,
+    ZooError,
+)
 from zoo_revcol.variants import VARIANTS
 
 SIZES = {"channels": [4, 6, 8, 10], "layers": [1, 1, 2, 1], "num_columns": 4}
@@ -42,7 +48,7 @@ def convert(tmp_path, capsys):
     """Runs the command on a checkpoint; returns the folder and the printed rows."""
 
     def run(checkpoint, *options, file="official.pth"):
-        path, out = tmp_path / file, tmp_path / "out"
+        path, out = tmp_path / file, tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
         if checkpoint is not None and file.endswith(".pth"):
             torch.save(checkpoint, path)
         elif checkpoint is not None:
@@ -119,6 +125,15 @@ def test_the_moving_average_is_another_network(official, convert, reference, top
     image, tops = top_maps(average)
     expected = reference.logits(average, tops[-1], "cls_blocks.3")
     torch.testing.assert_close(zoo.load(folder)(image), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folder_that_holds_a_model_is_left_alone(official, convert, tmp_path):
+    kept = tmp_path / "out-1"  # one folder there makes the next one out-1
+    kept.mkdir()
+    (kept / "config.json").write_text("mine")
+    with pytest.raises(InputError, match=r"holds config\.json already"):
+        convert(official())
+    assert (kept / "config.json").read_text() == "mine"
 
 
 def test_padded_kernels_change_no_logits(official, convert):
@@ -201,7 +216,7 @@ def test_nothing_in_the_file_is_run(official, convert, tmp_path):
 def test_what_cannot_be_done_leaves_no_folder(options, error, said, official, convert, tmp_path):
     with pytest.raises(error, match=said):
         convert(official(supervised=False), *options)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out-*"))
 
 
 def test_files_that_are_no_checkpoints_are_refused(convert, tmp_path):

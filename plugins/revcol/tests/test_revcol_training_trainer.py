@@ -15,6 +15,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -467,6 +468,61 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path):
         (newest / name).write_bytes(content)
     (newest / "state.json").write_text('{"format": 2}')
     with pytest.raises(CheckpointError, match="expected 1"):
+        fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": None},
+        {"step": "x"},
+        {"step": -5},
+        {"step": 10**9},
+        {"evaluated": None},
+        {"evaluated": 10**9},
+        {"metrics": [1]},
+        {"scaler": 3},
+    ],
+)
+def test_a_state_that_cannot_be_is_an_error(changes, tmp_path):
+    fit(network(), EVERYTHING, batches(), out=tmp_path)
+    file = checkpoints(tmp_path / "checkpoints")[-1] / "state.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    with pytest.raises(CheckpointError, match="damaged"):
+        fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
+
+
+def test_an_optimiser_s_state_must_be_whole(tmp_path):
+    fit(network(), EVERYTHING, batches(), out=tmp_path)
+    file = checkpoints(tmp_path / "checkpoints")[-1] / "optimizer.safetensors"
+    whole = load_file(file)
+    name = next(each for each in whole if each.startswith("exp_avg/"))
+    for broken in (
+        {},
+        {key: value for key, value in whole.items() if key != name},
+        {**whole, name: torch.zeros(3, 3, 3)},
+        {**whole, "foo/stem.conv.weight": torch.zeros(1)},
+    ):
+        save_file(broken, file)
+        with pytest.raises(CheckpointError, match="this network's optimiser"):
+            fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
+
+
+def test_weights_that_are_not_finite_are_not_resumed(tmp_path):
+    fit(network(), EVERYTHING, batches(), out=tmp_path)
+    file = checkpoints(tmp_path / "checkpoints")[-1] / "model.safetensors"
+    tensors = load_file(file)
+    tensors["head.fc.bias"][0] = float("nan")
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match="not finite"):
+        fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"garbage\n", b"{}\n", b"\xff\xfe\n"])
+def test_a_log_that_is_none_is_an_error(content, tmp_path):
+    fit(network(), EVERYTHING, batches(), out=tmp_path)
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(CheckpointError, match="not the log of a run"):
         fit(network(), EVERYTHING, batches(), out=tmp_path, resume=True)
 
 

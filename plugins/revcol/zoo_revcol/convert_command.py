@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo_core.errors import CheckpointError, ZooError, enumeration
+from zoo_core.errors import CheckpointError, InputError, ZooError, enumeration
 from zoo_revcol.plugin import SIZES
 from zoo_revcol.released import preprocessing
 from zoo_revcol.variants import VARIANTS
@@ -50,6 +50,9 @@ def command(
     checkpoint = _read(file)
     part = "supervised" if supervised else part_of(checkpoint, ema=ema)
     found = convert(checkpoint, part, ema=ema)
+    taken = [name for name in ("config.json", "model.safetensors") if (out / name).exists()]
+    if taken:
+        raise InputError(f"{out} holds {taken[0]} already; give another folder.")
     config, tensors = found.config, found.tensors
     if pad_kernels is not None:
         config, tensors = {**config, "kernel_size": pad_kernels}, padded(tensors, pad_kernels)

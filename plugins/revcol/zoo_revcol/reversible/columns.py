@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zoo_core.errors import ConfigError, InputError, ZooWarning, suggestion
+from zoo_core.errors import ConfigError, InputError, ZooError, ZooWarning, suggestion
 from zoo_revcol.reversible.check import LARGEST_ERROR, Reversibility, amplification, rebuilt
 from zoo_revcol.reversible.column import Column
 from zoo_revcol.reversible.level import ReversibleLevel, exporting
@@ -37,7 +37,8 @@ class ReversibleColumns(nn.ModuleList):
     A mode applies where gradients are enabled, in training and in evaluation. Under
     `torch.compile` "checkpoint" and "reversible" both become PyTorch's own checkpointing, which
     the compiler can follow. Backward through backward needs "none"; so do gradients with respect
-    to the maps that a "reversible" chain returns, which leave out what flows on inside of it.
+    to the maps that a "reversible" chain returns, and hooks on these: they leave out what flows on
+    inside of the chain.
 
     Args:
         columns: a `Column` each, or the levels of one, a `ReversibleLevel` each.
@@ -110,6 +111,10 @@ class ReversibleColumns(nn.ModuleList):
             raise InputError(f"keep is {wanted}; there are columns 0 to {last}.")
         if not torch.is_grad_enabled() or self.memory == "none" or exporting():
             kept = self._plain(stem, wanted, context)
+        elif torch._C._are_functorch_transforms_active():
+            raise ZooError(
+                f"memory={self.memory!r} does not go with torch.func; use memory='none' there."
+            )
         elif torch.compiler.is_compiling():
             kept = self._plain(stem, wanted, context, checkpointed=True)
         elif self.memory == "checkpoint":

@@ -24,6 +24,7 @@ from zoo_core.errors import CheckpointError, SaveError, enumeration
 from zoo_core.retries import first_line
 
 FORMAT = 1
+_KINDS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 _NAME = re.compile(r"step-(\d{8})")
 _STATE, _MODEL, _AVERAGE, _OPTIMIZER = (
     "state.json",
@@ -57,7 +58,7 @@ def save_checkpoint(
     Raises:
         SaveError: the folder cannot be written.
     """
-    target = folder / f"step-{step:08d}"
+    target = folder / _folder(step)
     try:
         with replacing(target) as fresh:
             fresh.mkdir()
@@ -104,11 +105,34 @@ def load_checkpoint(
         raise CheckpointError(f"{checkpoint} cannot be read: {first_line(error)}.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{checkpoint} has another format; expected {FORMAT}.")
+    _check(state, checkpoint)
     _assign(model, tensors[_MODEL], checkpoint / _MODEL)
     if average is not None:
         _assign(average, tensors[_AVERAGE], checkpoint / _AVERAGE)
     _restore(optimizer, tensors[_OPTIMIZER], model, checkpoint / _OPTIMIZER)
     return state
+
+
+def _check(state: Mapping[str, Any], checkpoint: Path) -> None:
+    """Refuses a state that `save_checkpoint` does not write."""
+    step, evaluated, metrics = (state.get(name) for name in ("step", "evaluated", "metrics"))
+    if (
+        type(step) is not int
+        or checkpoint.name != _folder(step)
+        or type(evaluated) is not int
+        or not 0 <= evaluated <= step
+        or not isinstance(metrics, dict)
+        or not all(isinstance(value, (int, float)) for value in metrics.values())
+        or not isinstance(state.get("scaler"), dict | None)
+    ):
+        raise CheckpointError(
+            f"{checkpoint / _STATE} is damaged: its step, evaluated, metrics or scaler are not "
+            "those of this checkpoint. Remove the folder to resume from the one before."
+        )
+
+
+def _folder(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -147,12 +171,22 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> di
 def _restore(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], model: nn.Module, path: Path
 ) -> None:
-    numbers = {name: number for number, name in enumerate(_numbered(optimizer, model))}
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        kind, _, name = key.partition("/")
-        if name not in numbers:
-            raise CheckpointError(f"{path} has {name!r}, which is not trained in this network.")
-        state.setdefault(numbers[name], {})[kind] = value
+    shapes = {name: each.shape for name, each in model.named_parameters()}
+    names = _numbered(optimizer, model)
+    expected = {
+        f"{kind}/{name}": torch.Size() if kind == "step" else shapes[name]
+        for name in names
+        for kind in _KINDS
+    }
+    if wrong := sorted(
+        key
+        for key in expected.keys() | tensors.keys()
+        if key not in expected or key not in tensors or tensors[key].shape != expected[key]
+    ):
+        raise CheckpointError(f"{path} is not of this network's optimiser: {enumeration(wrong)}.")
+    state = {
+        number: {kind: tensors[f"{kind}/{name}"] for kind in _KINDS}
+        for number, name in enumerate(names)
+    }
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -75,7 +75,9 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images; default 4 at most.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 63) - 1, help="Of weights, order and augmentation.")
+    ] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="In steps; by default after each epoch.")
     ] = None,

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from zoo_core.errors import CheckpointError
+from zoo_core.retries import first_line
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -47,11 +50,7 @@ class Log:
         )
         self._task = self._bar.add_task("training", total=steps, completed=step)
         if self._path is not None and self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [
-                line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step
-            ]
-            self._path.write_text("".join(kept), encoding="utf-8")
+            self._path.write_text("".join(_until(self._path, step)), encoding="utf-8")
 
     def __enter__(self) -> Log:
         self._bar.start()
@@ -87,3 +86,18 @@ class Log:
             self._bar.update(self._task, description=text)
         if self._on_record is not None:
             self._on_record(record)
+
+
+def _until(path: Path, step: int) -> list[str]:
+    """The whole lines of a log up to a step.
+
+    Raises:
+        CheckpointError: it is not one of ours.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not the log of a run ({first_line(error)}); remove it to resume."
+        ) from error

@@ -41,7 +41,7 @@ def step_decay(milestones: Sequence[float], gamma: float = 0.1) -> Callable[[flo
 
 
 def polynomial(total: int, warmup: int, power: float = 1.0) -> Callable[[float], float]:
-    """Returns iterations done -> factor: a linear rise from 0 within, times a fall to 0 at the end.
+    """Returns iterations done -> factor: a linear rise from 1 / warmup, times a fall to 0.
 
     Args:
         total: iterations of the run.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import ConfigError, InputError, ZooError, ZooWarning
+from zoo_core.errors import CheckpointError, ConfigError, InputError, ZooError, ZooWarning
 from zoo_revcol.loss import revcol_loss
 from zoo_revcol.timm_data import timm_data
 from zoo_revcol.training.acceleration import accelerate_package, process_state
@@ -242,6 +242,10 @@ class _Run:
                 average=self.average and self.average.model,
             )
             self.step, self.evaluated = state["step"], state["evaluated"]
+            if self.step > self.steps:
+                raise CheckpointError(f"{checkpoint} is beyond the run's {self.steps} steps.")
+            if not all(each.isfinite().all() for each in self.model.parameters()):
+                raise CheckpointError(f"{checkpoint} has weights that are not finite.")
             self.metrics = state["metrics"]
             if self.accelerator.scaler is not None and state["scaler"]:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -264,7 +268,7 @@ class _Run:
                 self._evaluate(log, epoch - 1)
                 if folder:
                     self._save(folder, keep)
-            if self.step == self.steps:
+            if self.step >= self.steps:
                 return
             self.wrapped.train()
             self._since = time.perf_counter()
