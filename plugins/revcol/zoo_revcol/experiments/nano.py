@@ -1,8 +1,8 @@
 """The small networks of `weights/`: how they are trained, and a plain network beside one of them.
 
 The recipes were settled on a fifth of the training images held out (`Images.split`); the test
-images decided nothing. The network of seed 0 is saved among the experiment's artifacts: it is the
-one whose weights the zoo ships.
+images decided nothing. The network of seed 0 is saved among the experiment's artifacts: the zoo
+ships such ones.
 """
 
 from __future__ import annotations
