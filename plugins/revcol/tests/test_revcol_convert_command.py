@@ -136,6 +136,18 @@ def test_a_folder_that_holds_a_model_is_left_alone(official, convert, tmp_path):
     assert (kept / "config.json").read_text() == "mine"
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int32, torch.complex64])
+def test_tensors_that_no_network_runs_in_are_refused(dtype, official, convert, tmp_path):
+    weights = official(supervised=False)
+    name = next(iter(weights))
+    with pytest.raises(WeightsMismatchError, match="one floating-point dtype"):
+        convert({**weights, name: weights[name].to(dtype)})
+    if not dtype.is_floating_point:
+        with pytest.raises(WeightsMismatchError, match="one floating-point dtype"):
+            convert({key: value.to(dtype) for key, value in weights.items()})
+    assert not list(tmp_path.glob("out-*"))
+
+
 def test_padded_kernels_change_no_logits(official, convert):
     weights = official()
     _, plain = convert(weights, "--verify")

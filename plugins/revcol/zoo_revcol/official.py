@@ -60,7 +60,7 @@ def convert(checkpoint: Any, part: Part, *, ema: bool = False) -> Conversion:
 
     Raises:
         WeightsMismatchError: not a RevCol checkpoint, one without that part, tensors missing or
-            of another shape.
+            of another shape, or not all of one floating-point dtype.
     """
     found, config = _architecture(checkpoint, part, ema)
     expected = _shapes(config)
@@ -76,6 +76,12 @@ def convert(checkpoint: Any, part: Part, *, ema: bool = False) -> Conversion:
             + (f"; missing: {enumeration(missing)}" if missing else "")
             + (f"; of another shape: {enumeration(misshapen)}" if misshapen else "")
             + "."
+        )
+    dtypes = {found.tensors[name].dtype for name in expected}
+    if len(dtypes) > 1 or not next(iter(dtypes)).is_floating_point:
+        raise WeightsMismatchError(
+            f"the checkpoint's tensors are of {enumeration(sorted(map(str, dtypes)))}; expected "
+            "one floating-point dtype, in which the network can run."
         )
     surplus = [found.theirs(name) for name in found.tensors if name not in expected]
     return Conversion(
