@@ -363,7 +363,21 @@ def test_keys_whose_hash_takes_for_ever_are_refused(tmp_path: Path, end: bytes) 
     nested = b")" + b"2\x86" * 60  # a pair of a pair of ...: 2**60 leaves, in 120 bytes
     mark = b"(" if end.endswith(b"u.") else b""
     path = zip_around(tmp_path / "x.pth", b"\x80\x02}" + mark + nested + end)
-    with pytest.raises(CheckpointError, match="a tuple as a key"):
+    with pytest.raises(CheckpointError, match="a tuple in a tuple as a key"):
+        read_foreign(path)
+
+
+def test_a_flat_tuple_is_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({("a", "b", 1): torch.ones(2)}, path)
+    assert read_foreign(path)["a", "b", 1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("key", [(1, (2,)), (frozenset(), 1)], ids=["tuple", "frozenset"])
+def test_a_key_with_anything_but_plain_values_is_refused(tmp_path: Path, key: object) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({key: 1}, path)
+    with pytest.raises(CheckpointError, match="in a tuple as a key"):
         read_foreign(path)
 
 

@@ -233,8 +233,10 @@ for _opcode, _method in {
 def _hashable(keys: list[Any]) -> list[Any]:
     """The keys, if all are plain: the hash of a tuple of tuples can take as long as it likes."""
     for key in keys:
-        if key is not None and not isinstance(key, (str, bytes, int, float)):
-            raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
+        for part in key if isinstance(key, tuple) else (key,):
+            if part is not None and not isinstance(part, (str, bytes, int, float)):
+                within = " in a tuple" if isinstance(key, tuple) else ""
+                raise pickle.UnpicklingError(f"a {type(part).__name__}{within} as a key")
     return keys
 
 
