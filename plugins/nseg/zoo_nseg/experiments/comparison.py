@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
@@ -148,7 +149,8 @@ def gnn_explanations(
         seed: of the initial masks.
     """
     explainer = Explainer(
-        network,
+        # It leaves parameters in the layers, after which no gradient reaches PGExplainer's masks.
+        copy.deepcopy(network),
         GNNExplainer(epochs=epochs, lr=lr),
         explanation_type="model",
         edge_mask_type="object",

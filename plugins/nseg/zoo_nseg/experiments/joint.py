@@ -59,7 +59,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
 
 
 def holds(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    """Whether the PNS has a higher bound than sufficiency alone and chance, and is sufficient.
+    """Whether the PNS has a higher bound than sufficiency alone, and that than chance.
 
     Nothing is claimed of necessity alone: which features an atom gets instead makes sufficiency
     easy, so that it may do as well.
@@ -68,7 +68,7 @@ def holds(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     joint = bounds["joint"]
     minus = means(rows, "soft Fid-", type="joint")
     return (
-        joint[PNS] > joint[PS] > joint[RANDOM] and minus[PNS] < 0.05,
+        joint[PNS] > joint[PS] > joint[RANDOM],
         "; ".join(f"mean {_BOUND}, {kind}: {listed(each)}" for kind, each in bounds.items())
         + f"; soft Fid-, joint: {listed(minus)}",
     )

@@ -29,7 +29,13 @@ ALPHAS: Final = (0.05, 0.1)
 FOUND: Final = ("both causes", "one cause", "nothing", "anything else")
 _EDGES: Final = 6
 _STEEP: Final = 10.0
-_SETTINGS: Final = {"epochs": 500, "lr": 0.05, "beta_e": 0.1, "noise": 0.025, "kind": "edge"}
+_SETTINGS: Final[dict[str, Any]] = {
+    "epochs": 500,
+    "lr": 0.05,
+    "beta_e": 0.1,
+    "noise": 0.025,
+    "kind": "edge",
+}
 
 
 class Logic(nn.Module):
@@ -52,7 +58,8 @@ class Logic(nn.Module):
             edge_index: [2, 6].
         """
         weights = self.sum(x, edge_index)[-1]
-        return (_STEEP * (weights[0] + weights[1] - self.needed)).view(1, 1)
+        logit: Tensor = _STEEP * (weights[0] + weights[1] - self.needed)
+        return logit.view(1, 1)
 
 
 def graph() -> Data:

@@ -32,11 +32,14 @@ NETWORKS: Final = {"GCN BA-Shapes": "BA-Shapes", "GIN Tree-Cycles": "Tree-Cycles
 """Network -> its graph."""
 _FILES: Final = (".pth", ".safetensors")
 _TYPES: Final = {"edge": "e", "feature": "f", "joint": "ef"}
-_MASKS: Final = {"edge": ("edge_mask",), "feature": ("node_mask",)}
-_MASKS["joint"] = (*_MASKS["edge"], *_MASKS["feature"])
+_MASKS: Final[dict[str, tuple[str, ...]]] = {
+    "edge": ("edge_mask",),
+    "feature": ("node_mask",),
+    "joint": ("edge_mask", "node_mask"),
+}
 _GOLDEN: Final = {"edge_mask": "mask_e", "node_mask": "mask_f"}
 _CASE: Final = "graph/GCN/7"
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, Any]] = {
     "epochs": 150,
     "lr": 0.05,
     "alpha_e": 1e-4,
