@@ -202,23 +202,18 @@ def _edge_logits(
     instances: Sequence[Instance], union: Union, draws: Draws, settings: Settings
 ) -> MaskLogits:
     whole = settings.regulariser_scope == "graph"
-    entries = [each.num_edges if whole else len(each.messages) for each in instances]
-    given = [each.edge_logits for each in instances]
-    shares = [settings.beta_e / max(each, 1) for each in entries]
-    weights = torch.tensor(shares, dtype=torch.float64)
-    tied, copies = (
-        (union.tied, torch.cat([each.copies for each in instances]).to(draws.edge_logits))
-        if settings.symmetric
-        else (None, None)
-    )
+    lengths = [len(each.messages) for each in instances]
+    copies = torch.cat([each.copies for each in instances]).to(draws.edge_logits)
     return MaskLogits(
-        _replaced(draws.edge_logits, given, [len(each.messages) for each in instances]),
+        _replaced(draws.edge_logits, [each.edge_logits for each in instances], lengths),
         settings.alpha_e,
-        weights.to(draws.edge_logits)[union.message_instance],
+        _shares(settings.beta_e, [each.num_edges for each in instances] if whole else lengths).to(
+            draws.edge_logits
+        )[union.message_instance],
         union.message_instance,
         union.size,
-        tied,
-        copies,
+        union.tied if settings.symmetric else None,
+        copies if settings.symmetric and whole else None,
     )
 
 
@@ -226,17 +221,21 @@ def _node_logits(
     instances: Sequence[Instance], union: Union, draws: Draws, settings: Settings
 ) -> MaskLogits:
     whole = settings.regulariser_scope == "graph"
-    entries = [each.num_nodes if whole else len(each.free) for each in instances]
-    given = [each.node_logits for each in instances]
-    shares = [settings.beta_f / max(each, 1) for each in entries]
-    weights = torch.tensor(shares, dtype=torch.float64)
+    lengths = [len(each.free) for each in instances]
     return MaskLogits(
-        _replaced(draws.node_logits, given, [len(each.free) for each in instances]),
+        _replaced(draws.node_logits, [each.node_logits for each in instances], lengths),
         settings.alpha_f,
-        weights.to(draws.node_logits)[union.free_instance],
+        _shares(settings.beta_f, [each.num_nodes for each in instances] if whole else lengths).to(
+            draws.node_logits
+        )[union.free_instance],
         union.free_instance,
         union.size,
     )
+
+
+def _shares(beta: float, entries: Sequence[int]) -> Tensor:
+    """Beta over the number of entries that each instance's mean runs over."""
+    return torch.tensor([beta / max(each, 1) for each in entries], dtype=torch.float64)
 
 
 def _replaced(drawn: Tensor, given: Sequence[Tensor | None], lengths: list[int]) -> Tensor:

@@ -7,18 +7,17 @@ among the experiment's artifacts: the zoo ships such ones.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 import zoo
 from zoo_core.experiment import Context
+from zoo_nseg.experiments.comparison import one_thread
 from zoo_nseg.synthetic import ba_shapes
 from zoo_nseg.training import (
     graph_accuracy,
@@ -81,7 +80,7 @@ _MUTAG = tuple(
 def run(context: Context) -> Iterator[dict[str, Any]]:
     """Trains each network anew for each seed, which also makes the graph or the split."""
     molecules = read_tu(context.data(MUTAG), "MUTAG")
-    with _one_thread():
+    with one_thread():
         for seed in context.seeds:
             for what in (_BA_SHAPES, *_MUTAG):
                 network = initialised(seed, **what.config)
@@ -148,14 +147,3 @@ def _save(context: Context, network: nn.Module, what: _Network, row: dict[str, A
         description=f"Trained on {what.data}, by `zoo reproduce nseg networks`; the test decided "
         "nothing.",
     )
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Computes on one thread meanwhile: for such small networks faster, and repeatable."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
