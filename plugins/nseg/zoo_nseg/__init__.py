@@ -32,6 +32,7 @@ _HOME = {
     "save_picture": "zoo_nseg.pictures",
     "sparsity": "zoo_nseg.importance",
     "top_edges": "zoo_nseg.importance",
+    "truth_metrics": "zoo_nseg.ground_truth",
 }
 
 __all__ = sorted(_HOME)

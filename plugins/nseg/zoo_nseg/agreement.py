@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import InputError
-from zoo_nseg.instance import chunks, united
+from zoo_nseg.instance import chunks, stackable, united
 from zoo_nseg.masking import Frozen, Masked
 from zoo_nseg.masks import blend
 from zoo_nseg.tasks import Task, option
@@ -23,23 +23,37 @@ TOLERANCE = 1e-4
 largest number or 1, for the two to count as the same."""
 
 
-def agreeing(frozen: Frozen, tasks: Sequence[Task], copies: int, budget: int) -> list[bool]:
+def agreeing(
+    frozen: Frozen, tasks: Sequence[Task], copies: int, room: int, budget: int
+) -> list[bool]:
     """Whether each task has, on its computation graph beside others, the whole graph's outputs.
 
     Compared unmasked and under random masks of the whole graph, the one beside the other: a layer
     whose degrees or attention are cut off at the border would show, and so would a model in which
-    graphs, or worlds of one graph, see each other.
+    graphs, or worlds of one graph, see each other. Where all agree, the very unions that a search
+    runs have been compared; where some do not, those that are left are to be compared again.
+
+    Args:
+        frozen: the model, within its block.
+        tasks: what is to be explained.
+        copies: how many worlds a search runs in one pass.
+        room: for how many copies an instance takes of the budget.
+        budget: how many edges one pass may have.
+
+    Raises:
+        InputError: the model does not give its own output when all its messages have weight 1.
     """
     found = [False] * len(tasks)
     able = [place for place, task in enumerate(tasks) if task.small is not None]
     references: dict[int, tuple[_Reference, _Reference]] = {}
-    for part in chunks([tasks[place].beside for place in able], copies, budget):
-        for place, same in zip(
-            (able[each] for each in part),
-            _agree(frozen, [tasks[able[each]] for each in part], copies, budget, references),
-            strict=True,
-        ):
-            found[place] = same
+    for part in chunks([tasks[place].beside for place in able], room, budget):
+        some = [tasks[able[each]] for each in part]
+        instances = [task.beside for task in some]
+        known = [_references(frozen, task, references) for task in some]
+        numbers = {1, copies if stackable(instances, room, budget) else 1}
+        same = [_agree(frozen, some, number, known) for number in sorted(numbers)]
+        for place, each in zip(part, zip(*same, strict=True), strict=True):
+            found[able[place]] = all(each)
     return found
 
 
@@ -47,14 +61,11 @@ def _agree(
     frozen: Frozen,
     tasks: Sequence[Task],
     copies: int,
-    budget: int,
-    references: dict[int, tuple[_Reference, _Reference]],
+    known: Sequence[tuple[_Reference, _Reference]],
 ) -> list[bool]:
     instances = [task.beside for task in tasks]
-    stacked = sum(each.edge_index.shape[1] for each in instances) * copies <= budget
-    union = united(instances, copies if stacked else 1, [task.outputs for task in tasks])
+    union = united(instances, copies, [task.outputs for task in tasks])
     same = torch.ones(len(tasks), dtype=torch.bool, device=union.x.device)
-    known = [_references(frozen, task, references) for task in tasks]
     try:
         with (
             torch.no_grad(),
@@ -79,10 +90,7 @@ def _agree(
                 output = masked(torch.cat(weights), torch.cat(features), **arguments)[union.rows]
                 wanted = torch.cat(expected)
                 wanted = wanted.reshape(len(wanted), -1)
-                output = output.reshape(len(output), -1)
-                scale = wanted.abs().amax(1).clamp_min(1)
-                off = (output - wanted).abs().amax(1) > TOLERANCE * scale
-                off |= ~output.isfinite().all(1)
+                off = _apart(output.reshape(len(output), -1), wanted)
                 rows = off.view(union.copies, -1).any(0)
                 same &= ~torch.zeros_like(same).index_put(
                     (union.row_instance[rows],), same.new_ones(())
@@ -92,6 +100,14 @@ def _agree(
     except Exception:  # noqa: BLE001 - the user's model need not take graphs side by side
         return [False] * len(tasks)
     return same.tolist()
+
+
+def _apart(output: Tensor, wanted: Tensor) -> Tensor:
+    """Whether rows [R, K] are further apart than the tolerance: [R]."""
+    scale = wanted.abs().amax(1).clamp_min(1)
+    # Log-probabilities may be infinite on both sides.
+    distance = torch.where(output == wanted, 0, (output - wanted).abs()).amax(1)
+    return ~(distance <= TOLERANCE * scale)
 
 
 class _Reference(NamedTuple):
@@ -121,5 +137,11 @@ def _references(
         x = whole.x if whole.x_cf is None else blend(kept, whole.x, whole.x_cf)
         with torch.no_grad(), Masked(frozen, whole.edge_index, whole.num_nodes) as masked:
             output = masked(mask, x, **arguments)
+            own = masked(unmasked.mask, whole.x, **arguments)
+        if bool(_apart(*(each.reshape(len(each), -1) for each in (own, whole.output))).any()):
+            raise InputError(
+                f"{type(frozen.model).__name__} does not give its own output when all its messages "
+                "have weight 1: it is random, or its layers pass messages in a way of their own."
+            )
         references[id(whole)] = unmasked, _Reference(mask, kept, output)
     return references[id(whole)]

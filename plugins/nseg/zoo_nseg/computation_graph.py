@@ -1,9 +1,12 @@
-"""The part of a graph that an output node depends on.
+"""The part of a graph that an output node can depend on.
 
 After L rounds of message passing a node depends on the features of the nodes within L hops and on
 the messages over edges that end within L - 1 hops: the *influencing* edges. Layers that count
 degrees also need to know of every other edge at those nodes; these keep their place, but their
 far ends become one node that stands for everything outside, and nothing is sent over them.
+
+L is how often the model passes messages. Where layers run side by side it is more than the model's
+depth: then some edges count as influencing that are not, which costs time and changes no output.
 """
 
 from __future__ import annotations

@@ -235,6 +235,8 @@ def counterfactual_features(
     reference: Any = None,
     labels: Any = None,
     reference_labels: Any = None,
+    *,
+    source: str = "the matcher",
 ) -> Tensor:
     """Returns X^cf [N, F] for features x, in x's dtype on x's device, without gradient.
 
@@ -247,6 +249,7 @@ def counterfactual_features(
             None for x itself. Others do not see it.
         labels: [N] labels of x, read by a matcher with `contrast`.
         reference_labels: [R] labels of `reference`, likewise.
+        source: what gives x_cf, for the message.
 
     Raises:
         InputError: no matcher; x_cf is not finite or not of x's shape; as `fit` and `transform`.
@@ -266,16 +269,14 @@ def counterfactual_features(
         copy = copy.cpu().double().numpy()
     given = matcher.transform(copy) if hasattr(matcher, "transform") else matcher(copy)
     if not isinstance(given, (Tensor, np.ndarray)):
-        raise InputError(
-            f"the matcher gave a {type(given).__name__}; expected an array or a tensor."
-        )
+        raise InputError(f"{source} gave a {type(given).__name__}; expected an array or a tensor.")
     if tuple(given.shape) != tuple(x.shape):
         raise InputError(
-            f"the matcher gave shape {tuple(given.shape)}; expected that of x, {tuple(x.shape)}."
+            f"{source} gave shape {tuple(given.shape)}; expected that of x, {tuple(x.shape)}."
         )
     x_cf = torch.as_tensor(given).detach().to(device=x.device, dtype=x.dtype)
     if not bool(x_cf.isfinite().all()):
-        raise InputError(f"the matcher gave NaN, inf, or numbers too large for {x.dtype}.")
+        raise InputError(f"{source} gave NaN, inf, or numbers too large for {x.dtype}.")
     return x_cf
 
 

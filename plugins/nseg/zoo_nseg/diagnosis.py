@@ -18,6 +18,7 @@ from torch_geometric.explain import Explanation
 from zoo_core.errors import InputError
 from zoo_nseg.explainer import NSEGExplainer
 from zoo_nseg.objective import settles_below
+from zoo_nseg.outcome import SATURATED
 from zoo_nseg.reading import edges_of, influencing_nodes, masks
 from zoo_nseg.result import HARD
 from zoo_nseg.settings import Settings
@@ -25,7 +26,6 @@ from zoo_nseg.ties import ties
 
 MOST_PER_ENTRY = 0.1
 """What a needed edge or node should cost at most: above it, they begin to be left out (ours)."""
-_SATURATED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def diagnose(explainer: NSEGExplainer, explanation: Explanation) -> Diagnosis:
             "the label holds without the explanation as much as with it: it may need no input, or "
             "alpha may be too high."
         )
-    if float(explanation.p_full) > 1 - _SATURATED and settings.temperature == 1:
+    if float(explanation.p_full) > SATURATED and settings.temperature == 1:
         advice.append(
             "the model is certain of the label, where gradients vanish: try a temperature above 1."
         )

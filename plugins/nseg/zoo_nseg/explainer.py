@@ -16,14 +16,12 @@ from zoo_core.errors import InputError, ZooWarning
 from zoo_nseg import inputs
 from zoo_nseg.configuration import kind_of, outcome_of, unsupported
 from zoo_nseg.masking import Frozen
-from zoo_nseg.outcome import Outcome
+from zoo_nseg.outcome import SATURATED, Outcome
 from zoo_nseg.preparation import Preparation, ready
 from zoo_nseg.result import Results, complete
 from zoo_nseg.settings import KINDS, Settings, choice
 from zoo_nseg.solving import solve
 from zoo_nseg.tasks import Task
-
-_SATURATED = 1e-6
 
 
 class NSEGExplainer(ExplainerAlgorithm):
@@ -173,7 +171,10 @@ class NSEGExplainer(ExplainerAlgorithm):
             `edge_mask` [E] and `node_mask` [N, 1] where they are explained, and as bools
             `hard_edge_mask` and `hard_node_mask` (m >= 0.5); `p_full`, `p_suff` = P(Y_A = y),
             `p_nec` = P(Y_notA != y), `pns_lower`, `pns_upper`, `label` [R], `x_cf` [N, F],
-            `loss_history` [epochs]; for nodes `khop_edge_ids` and `influencing_edge_mask`.
+            `loss_history` [epochs]; for nodes `khop_edge_ids` and `influencing_edge_mask`: the
+            edges between nodes within as many hops as the model passes messages, and those whose
+            message can reach the node in so many rounds (more than do where layers run side by
+            side).
 
         Raises:
             InputError: what is given cannot be explained; a ValueError.
@@ -210,7 +211,7 @@ class NSEGExplainer(ExplainerAlgorithm):
         target: Sequence[int] | Tensor | None = None,
         mode: str | None = None,
         return_type: str | None = None,
-        arguments: Iterable[str] = (),
+        arguments: Iterable[str] | str = (),
         x_cf: Tensor | None = None,
         restrict: bool = True,
         progress: bool | None = None,
@@ -248,7 +249,7 @@ class NSEGExplainer(ExplainerAlgorithm):
         outcome = self._outcome(mode, return_type, ModelTaskLevel.node)
         x, edge_index = inputs.graph(data.x, data.edge_index, kind=kind)
         ids = inputs.nodes(nodes, len(x), x.device)
-        given = inputs.of_graph(data, arguments, "data")
+        given = inputs.of_graph(data, inputs.argument_names(arguments), "data")
         with ready(model) as frozen:
             prepared = self._preparation(frozen, outcome, kind)
             tasks = prepared.nodes(x, edge_index, given, lambda _: ids.split(1), target, x_cf)
@@ -266,7 +267,7 @@ class NSEGExplainer(ExplainerAlgorithm):
         target: Sequence[int] | Tensor | None = None,
         mode: str | None = None,
         return_type: str | None = None,
-        arguments: Iterable[str] = (),
+        arguments: Iterable[str] | str = (),
         x_cf: Sequence[Tensor] | None = None,
         reference: Iterable[Data] | Tensor | None = None,
         progress: bool | None = None,
@@ -285,7 +286,8 @@ class NSEGExplainer(ExplainerAlgorithm):
             mode: as for `explain_nodes`.
             return_type: as for `explain_nodes`.
             arguments: names of attributes of the graphs that the model takes, such as "edge_attr".
-            x_cf: counterfactual features of each graph, instead of the matcher's.
+            x_cf: a list of the counterfactual features of each graph, instead of the matcher's;
+                not read for kind "edge", and nor is `reference`.
             reference: graphs, such as those of training, or rows [R, F], among whose nodes
                 counterfactual features are found; None for each graph's own nodes.
             progress: a bar; None shows it on terminals.
@@ -297,7 +299,7 @@ class NSEGExplainer(ExplainerAlgorithm):
             InputError, IndexOutOfRangeError: as `forward`.
         """
         found = inputs.graphs(graphs)
-        names = list(arguments)
+        names = inputs.argument_names(arguments)
         kind = self._kind(kind)
         outcome = self._outcome(mode, return_type, ModelTaskLevel.graph)
         checked = [
@@ -307,10 +309,6 @@ class NSEGExplainer(ExplainerAlgorithm):
         extras = [
             inputs.of_graph(each, names, f"graphs[{place}]") for place, each in enumerate(found)
         ]
-        if x_cf is not None and len(x_cf) != len(found):
-            raise InputError(
-                f"x_cf has {len(x_cf)} parts; expected one for each of {len(found)} graphs."
-            )
         with ready(model) as frozen:
             prepared = self._preparation(frozen, outcome, kind)
             tasks = prepared.graphs(checked, extras, target, x_cf, reference)
@@ -364,7 +362,7 @@ def _warn_of_saturation(tasks: Sequence[Task], outcome: Outcome) -> None:
     for task in tasks:
         labels = task.whole.labels[task.rows]
         probability = outcome.probability(task.whole.output[task.rows], labels)
-        saturated += bool((probability > 1 - _SATURATED).all())
+        saturated += bool((probability > SATURATED).all())
     if saturated:
         warnings.warn(
             f"the model is certain of {saturated} of {len(tasks)} outputs (p > 1 - 1e-6), where "

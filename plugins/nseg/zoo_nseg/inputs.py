@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -150,16 +150,29 @@ def arguments(given: Mapping[str, Any], num_nodes: int, num_edges: int) -> dict[
     return {name: _argument(name, value, num_nodes, num_edges) for name, value in given.items()}
 
 
-def of_graph(data: Data, names: Iterable[str], what: str) -> dict[str, Any]:
+def argument_names(given: Any) -> list[str]:
+    """Returns the names of further arguments of the model; one string is one name.
+
+    Raises:
+        InputError: no strings, or names of what the model is given anyway.
+    """
+    if not isinstance(given, Iterable):
+        raise InputError(f"arguments is {_shown(given)}; expected names such as ['edge_attr'].")
+    found = [given] if isinstance(given, str) else list(given)
+    for name in found:
+        if not isinstance(name, str):
+            raise InputError(f"arguments holds {_shown(name)}; expected names such as 'edge_attr'.")
+        if name in ("x", "edge_index"):
+            raise InputError(f"arguments names {name!r}, which the model is given anyway.")
+    return found
+
+
+def of_graph(data: Data, names: Sequence[str], what: str) -> dict[str, Any]:
     """Returns the named attributes of a graph.
 
     Raises:
-        InputError: it has no such attribute, or the model is given it anyway.
+        InputError: it has no such attribute.
     """
-    names = list(names)
-    for name in ("x", "edge_index"):
-        if name in names:
-            raise InputError(f"arguments names {name!r}, which the model is given anyway.")
     missing = [name for name in names if data.get(name) is None]
     if missing:
         known = ", ".join(sorted(data.keys()))
@@ -191,11 +204,16 @@ def graphs(given: Any, name: str = "graphs") -> list[Data]:
     return found
 
 
+def has_parameter(model: nn.Module, name: str) -> bool:
+    """Whether the model's forward has a parameter of this name."""
+    return name in inspect.signature(model.forward).parameters
+
+
 def accepts(model: nn.Module, name: str) -> bool:
-    """Whether the model's forward takes a keyword argument of this name."""
-    parameters = inspect.signature(model.forward).parameters
-    return name in parameters or any(
-        each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()
+    """Whether the model's forward takes a keyword argument of this name, or any."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return has_parameter(model, name) or any(
+        each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+_PLAIN = (str, bool, int, float, type(None))
 Level = Literal["node", "edge", "graph", "same"]
 
 
@@ -172,6 +173,8 @@ def united(instances: Sequence[Instance], copies: int, num_outputs: Sequence[int
 def chunks(instances: Sequence[Instance], worlds: int, budget: int) -> list[range]:
     """Returns which instances are run together: as many in a row as the budget of edges allows.
 
+    Instances whose shared arguments differ are never run together.
+
     Args:
         instances: in order.
         worlds: how many copies of an instance one pass runs.
@@ -181,11 +184,36 @@ def chunks(instances: Sequence[Instance], worlds: int, budget: int) -> list[rang
     start = used = 0
     for place, each in enumerate(instances):
         needed = worlds * max(each.edge_index.shape[1], 1)
-        if place > start and used + needed > budget:
+        full = used + needed > budget
+        if place > start and (full or not _alike(instances[start], each)):
             found.append(range(start, place))
             start, used = place, 0
         used += needed
     return [*found, range(start, len(instances))] if instances else []
+
+
+def stackable(instances: Sequence[Instance], worlds: int, budget: int) -> bool:
+    """Whether one pass may run so many copies of all instances."""
+    return worlds * sum(each.edge_index.shape[1] for each in instances) <= budget
+
+
+def _alike(one: Instance, other: Instance) -> bool:
+    """Whether the arguments that all graphs of a union share have one value in both."""
+    for name, mine in one.arguments.items():
+        theirs = other.arguments[name]
+        if mine.level != theirs.level:
+            return False
+        if mine.level == "same" and not _equal(mine.value, theirs.value):
+            return False
+    return True
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return isinstance(one, _PLAIN) and type(one) is type(other) and one == other
 
 
 def _joined(instances: Sequence[Instance], name: str, starts: Sequence[int]) -> Tensor:

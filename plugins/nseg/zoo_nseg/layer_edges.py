@@ -84,10 +84,9 @@ class LayerEdges:
                 ),
                 "added": Form(torch.cat([messages, edges + nodes]), None, num_nodes),
             }
-        self._known: dict[tuple[int, int], Form] = {}
 
     def of(self, edge_index: Any, layer: MessagePassing) -> Form:
-        """The form of a layer's edges; what they hold is compared when it sees them first."""
+        """The form of a layer's edges, by what they hold: a layer may be given others each time."""
         if edge_index is self._given:
             return self._forms["given"]
         if not isinstance(edge_index, Tensor) or edge_index.layout != torch.strided:
@@ -95,16 +94,11 @@ class LayerEdges:
                 f"{type(layer).__name__} passes messages over a {type(edge_index).__name__}; masks "
                 "need edge_index as a dense tensor [2, E]."
             )
-        key = (id(layer), edge_index.shape[1])
-        if key not in self._known:
-            for name, edges in self._edges.items():
-                if edges.shape == edge_index.shape and torch.equal(edges, edge_index):
-                    self._known[key] = self._forms[name]
-                    break
-            else:
-                raise InputError(
-                    f"{type(layer).__name__} passes messages over {edge_index.shape[-1]} edges "
-                    f"that are not the graph's {self._given.shape[1]}, with or without "
-                    "self-loops, so a mask of the graph's edges does not apply to it."
-                )
-        return self._known[key]
+        for name, edges in self._edges.items():
+            if edges.shape == edge_index.shape and torch.equal(edges, edge_index):
+                return self._forms[name]
+        raise InputError(
+            f"{type(layer).__name__} passes messages over {edge_index.shape[-1]} edges that are "
+            f"not the graph's {self._given.shape[1]}, with or without self-loops (but reversed, "
+            "pooled, coalesced or made by the model); a mask of the graph's edges does not apply."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo_nseg.objective import entropy, per_instance
+from zoo_nseg.objective import per_instance, regulariser
 
 
 class MaskLogits:
@@ -53,7 +53,7 @@ class MaskLogits:
         """
         with torch.no_grad():
             logits = self._logits()
-            price = self._size * mask + self._entropy_weight * entropy(logits)
+            price = regulariser(logits, self._size, self._entropy_weight)
             slope = self._size - self._entropy_weight * logits
             if self._copies is not None:
                 price, slope = price * self._copies, slope * self._copies

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, ZooError
+from zoo_core.retries import first_line
 from zoo_nseg import sums
 from zoo_nseg.layer_edges import LayerEdges
 
@@ -69,7 +70,7 @@ class Frozen:
         """Returns the unmasked output and how often messages were passed to compute it.
 
         Raises:
-            InputError: no layer of the model passes messages, or it is on another device.
+            InputError: the model fails, is on another device, or no layer passes messages.
         """
         places = {each.device for each in self.model.parameters()}
         if places and x.device not in places:
@@ -85,6 +86,14 @@ class Frozen:
         try:
             with torch.no_grad():
                 output = self.model(x, edge_index, **arguments)
+        except ZooError:
+            raise
+        except Exception as error:
+            given = ", ".join(["x", "edge_index", *arguments])
+            raise InputError(
+                f"{type(self.model).__name__} fails on {given} as given, before any mask "
+                f"({type(error).__name__}: {first_line(error)})."
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()
@@ -147,11 +156,9 @@ class Masked:
             x: [N, F] features.
             **arguments: of the model.
         """
+        # They stay until the next call: checkpointed layers run again in the backward pass.
         self._weights = weights.to(x.dtype) if x.is_floating_point() else weights
-        try:
-            return self.frozen.model(x, self.edge_index, **arguments)
-        finally:
-            self._weights = None
+        return self.frozen.model(x, self.edge_index, **arguments)
 
     def without_edges(self, x: Tensor, **arguments: Any) -> Any:
         """Returns the model's output on the nodes alone.
@@ -160,12 +167,14 @@ class Masked:
             x: [N, F] features.
             **arguments: of the model, those of edges without rows.
         """
+        self._weights = None
         return self.frozen.model(x, self.edge_index[:, :0], **arguments)
 
     def _restore(self) -> None:
         for undo in reversed(self._undo):
             undo()
         self._undo = []
+        self._weights = None
 
     def _sum(
         self,

@@ -36,7 +36,7 @@ def entropy(logits: Tensor) -> Tensor:
     return softplus(logits) - logits * logits.sigmoid()
 
 
-def regulariser(logits: Tensor, size: float, entropy_weight: Tensor) -> Tensor:
+def regulariser(logits: Tensor, size: float, entropy_weight: Tensor | float) -> Tensor:
     """Returns each entry's share of `size * sum m + weight * mean H(m)`.
 
     Args:

@@ -14,6 +14,9 @@ from torch_geometric.explain.config import ModelConfig, ModelMode, ModelReturnTy
 
 from zoo_core.errors import InputError
 
+SATURATED = 1 - 1e-6
+"""From this probability on a model counts as certain: its gradients vanish."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -131,9 +132,9 @@ class Preparation:
             x_cf: counterfactual features of each, or None for the matcher's.
             reference: where the matcher looks for them, or None for each graph itself.
         """
-        batched = inputs.accepts(self.frozen.model, "batch")
+        batched = self._takes_batch(*graphs[0], arguments[0])
         outputs = [
-            self._output(x, edge_index, extra)
+            self._output(x, edge_index, self._given(x, extra, batched))
             for (x, edge_index), extra in zip(graphs, arguments, strict=True)
         ]
         together = torch.cat(outputs)
@@ -141,13 +142,20 @@ class Preparation:
         labels = self._labels(target, together)
         if x_cf is None and reference is not None and self.kind != "edge":
             names = list(arguments[0])
-            x_cf = self._matched([x for x, _ in graphs], predicted, reference, names)
+            x_cf = self._matched([x for x, _ in graphs], predicted, reference, names, batched)
+        elif x_cf is not None:
+            parts = x_cf if isinstance(x_cf, (list, tuple)) else ()
+            if len(parts) != len(graphs):
+                found = f"has {len(parts)} parts" if parts else f"is a {type(x_cf).__name__}"
+                raise InputError(
+                    f"x_cf {found}; expected a list of tensors, one each for {len(graphs)} graphs."
+                )
         tasks = []
         for place, (x, edge_index) in enumerate(graphs):
             whole = self._whole(
                 x,
                 edge_index,
-                self._given(x, arguments[place]),
+                self._given(x, arguments[place], batched),
                 outputs[place],
                 labels[place : place + 1],
                 None if x_cf is None else x_cf[place],
@@ -172,7 +180,7 @@ class Preparation:
         if self.kind == "edge":
             features = None
         elif x_cf is not None:
-            features = counterfactual_features(constant(x_cf), x)
+            features = counterfactual_features(constant(x_cf), x, source="x_cf")
         else:
             features = counterfactual_features(self._finder(), x, labels=node_labels)
         others = {name: value for name, value in arguments.items() if name != "batch"}
@@ -195,15 +203,27 @@ class Preparation:
         classes = 2 if self.outcome.binary else output.shape[1]
         return inputs.labels(target, len(output), classes, output.device)
 
-    def _given(self, x: Tensor, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """The model's arguments for one graph, with a `batch` where it takes one."""
-        if not inputs.accepts(self.frozen.model, "batch"):
+    def _takes_batch(self, x: Tensor, edge_index: Tensor, extra: Mapping[str, Any]) -> bool:
+        """Whether the model takes a `batch`; one that takes any keyword is tried."""
+        model = self.frozen.model
+        if inputs.has_parameter(model, "batch") or not inputs.accepts(model, "batch"):
+            return inputs.accepts(model, "batch")
+        try:
+            self.frozen.calls(x, edge_index, **self._given(x, extra, batched=True))
+        except InputError:
+            return False
+        return True
+
+    @staticmethod
+    def _given(x: Tensor, extra: Mapping[str, Any], batched: bool) -> dict[str, Any]:
+        """The model's arguments for one graph."""
+        if not batched:
             return dict(extra)
         return {**extra, "batch": torch.zeros(len(x), dtype=torch.long, device=x.device)}
 
-    def _output(self, x: Tensor, edge_index: Tensor, extra: Mapping[str, Any]) -> Tensor:
+    def _output(self, x: Tensor, edge_index: Tensor, given: Mapping[str, Any]) -> Tensor:
         """The model's output for one graph: a single row."""
-        output, _ = self.frozen.calls(x, edge_index, **self._given(x, extra))
+        output, _ = self.frozen.calls(x, edge_index, **given)
         self.outcome.check(output)
         if len(output) != 1:
             raise InputError(
@@ -222,11 +242,14 @@ class Preparation:
         predicted: Tensor,
         reference: Iterable[Data] | Tensor,
         names: Sequence[str],
+        batched: bool,
     ) -> list[Tensor]:
         """Counterfactual features of every graph among the nodes of a reference."""
         matcher = self._finder()
         rows, row_labels = reference, None
-        if not isinstance(reference, Tensor):
+        if isinstance(reference, np.ndarray):
+            rows = torch.as_tensor(reference)
+        elif not isinstance(reference, Tensor):
             known = inputs.graphs(reference, "reference")
             checked = [
                 inputs.graph(each.x, each.edge_index, kind="feature", what=f"reference[{place}]")
@@ -237,7 +260,11 @@ class Preparation:
                 row_labels = torch.cat(
                     [
                         self.outcome.labels(
-                            self._output(x, edge_index, inputs.of_graph(each, names, "reference"))
+                            self._output(
+                                x,
+                                edge_index,
+                                self._given(x, inputs.of_graph(each, names, "reference"), batched),
+                            )
                         ).expand(len(x))
                         for each, (x, edge_index) in zip(known, checked, strict=True)
                     ]

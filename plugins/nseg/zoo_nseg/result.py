@@ -110,7 +110,7 @@ class Results:
             mask = found.new_zeros(entries)
         full = found.new_zeros(entries).index_copy(0, ids, found)
         mask = mask.index_copy(0, influencing, full[influencing])
-        if what == "edge" and task.whole.symmetric and self._settings.outside == "evolve":
+        if what == "edge" and task.whole.symmetric:
             # An edge without influence shares the entry of its opposite, which may have some.
             partner = opposite(task.whole.edge_index)
             shares = torch.ones_like(mask, dtype=torch.bool).index_fill(0, influencing, False)

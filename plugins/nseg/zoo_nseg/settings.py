@@ -47,8 +47,11 @@ class Settings:
         _whole("epochs", self.epochs, 1, _MOST_EPOCHS)
         _real("lr", self.lr, 0, above=True)
         choice("objective", self.objective, OBJECTIVES)
-        for name in ("alpha_e", "beta_e", "alpha_f", "beta_f", "noise"):
+        for name in ("alpha_e", "beta_e", "alpha_f", "beta_f"):
             _real(name, getattr(self, name), 0)
+        _real("noise", self.noise, 0)
+        if self.noise > 1:
+            raise InputError(f"noise is {self.noise!r}; expected at most 1, the width of a mask.")
         samples: Any = self.n_samples
         if isinstance(samples, (str, bytes)) or not isinstance(samples, Sequence):
             raise InputError(f"n_samples is {samples!r}; expected three numbers such as (2, 2, 2).")

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from zoo_core.errors import ZooWarning
 from zoo_nseg.agreement import agreeing
-from zoo_nseg.instance import Instance, chunks
+from zoo_nseg.instance import Instance, chunks, stackable
 from zoo_nseg.masking import Frozen
 from zoo_nseg.masks import worlds
+from zoo_nseg.objective import coefficient
 from zoo_nseg.outcome import Outcome
 from zoo_nseg.search import Found, search
 from zoo_nseg.settings import Settings
@@ -55,31 +56,34 @@ def solve(
             outputs of the whole graph; False runs each as the caller would.
         progress: a bar; None shows it on terminals.
     """
-    copies = len(worlds(kind, settings.n_samples))
-    local = agreeing(frozen, tasks, copies, settings.max_edges_per_chunk)
-    if restrict and not all(local):
-        number = sum(not each for each in local)
+    every = worlds(kind, settings.n_samples)
+    copies = sum(bool(coefficient(world, settings.objective)) for world in every)
+    room, budget = len(every), settings.max_edges_per_chunk
+    together = [place for place, task in enumerate(tasks) if task.small is not None]
+    while together:
+        flags = agreeing(frozen, [tasks[place] for place in together], copies, room, budget)
+        if all(flags):
+            break
+        together = [place for place, same in zip(together, flags, strict=True) if same]
+    local = set(together)
+    if restrict and len(local) < len(tasks):
         warnings.warn(
-            f"{number} of {len(tasks)} outputs depend on more than their computation graph, or "
-            f"{type(frozen.model).__name__} cannot be run on graphs side by side: explained one at "
-            "a time on the whole input, which is slow.",
+            f"{len(tasks) - len(local)} of {len(tasks)} outputs depend on more than their "
+            f"computation graph, or {type(frozen.model).__name__} cannot be run on graphs side by "
+            "side: explained one at a time on the whole input, which is slow.",
             ZooWarning,
             stacklevel=4,
         )
-    together = [place for place, each in enumerate(local) if restrict and each]
-    alone = [place for place, each in enumerate(local) if not (restrict and each)]
+    together = together if restrict else []
+    alone = [place for place in range(len(tasks)) if not restrict or place not in local]
     smalls = [tasks[place].beside for place in together]
-    parts = [
-        [together[place] for place in part]
-        for part in chunks(smalls, copies, settings.max_edges_per_chunk)
-    ]
+    parts = [[together[place] for place in part] for part in chunks(smalls, room, budget)]
     solved: dict[int, Solved] = {}
     total = settings.epochs * len(tasks)
     hidden = None if progress is None else not progress
     with tqdm(total=total, desc="explaining", unit="step", disable=hidden, leave=False) as bar:
         for part in parts:
             instances = [tasks[place].beside for place in part]
-            stacked = sum(each.edge_index.shape[1] for each in instances) * copies
             found = search(
                 frozen,
                 instances,
@@ -87,7 +91,7 @@ def solve(
                 kind,
                 settings,
                 outcome,
-                stacked=stacked <= settings.max_edges_per_chunk,
+                stacked=stackable(instances, room, budget),
                 tick=_tick(bar, len(part)),
             )
             for place, instance, each in zip(part, instances, found, strict=True):
@@ -106,7 +110,7 @@ def solve(
                 stacked=False,
                 tick=_tick(bar, 1),
             )
-            solved[place] = Solved(instance, each, local[place])
+            solved[place] = Solved(instance, each, place in local)
     return [solved[place] for place in range(len(tasks))]
 
 

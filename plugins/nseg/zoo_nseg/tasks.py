@@ -30,7 +30,6 @@ class Whole:
         batch: [N], where the caller gives the model one.
         output: [R, ...] of the unmasked graph.
         labels: [R] that are explained.
-        predicted: the output as the caller got it.
         symmetric: whether both directions of an edge share a logit.
         edge_logits: [E] initial logits, or None to draw them.
         node_logits: [N] initial logits, or None to draw them.

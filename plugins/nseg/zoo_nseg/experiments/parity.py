@@ -49,7 +49,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "noise": 0.0,
 }
 _LIMITS: Final = {"logits": 1e-4, "losses": 1e-5, "masks": 1e-5}
-_SINGLE_MASKS: Final = 5e-5
+_SINGLE_MASKS: Final = 3e-5
 """In float32, where Adam amplifies the rounding of gradients that are almost zero."""
 
 
