@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import struct
@@ -287,6 +288,41 @@ def test_a_figure_has_a_panel_a_measure_and_takes_any_text(kind: str) -> None:
     two = figure.draw(rows, Figure(x="x", y=("a ($_$)", "b"), series=("how",), kind=kind), "Two")
     assert size_of(two) == (2 * size_of(one)[0], size_of(one)[1])
     assert one != figure.draw(rows[2:], Figure(x="x", y=("b",), kind=kind), "Costs in $ and $")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["one", "two", "three"],
+        [
+            "NSEG (PNS)",
+            "sufficiency (PS)",
+            "necessity (PN)",
+            "GNNExplainer",
+            "random",
+            "every edge",
+        ],
+        [f"ANameWithoutASpace{number}" for number in range(7)],
+    ],
+    ids=["short", "in lines", "aslant"],
+)
+def test_names_below_bars_do_not_overlap(names: list[str]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    rows: list[Any] = [{"x": name, "y": Mean(1.0, None, 1, 1)} for name in names]
+    canvas = Canvas(figsize=(6.4, 4.2), layout="constrained")
+    axes = canvas.subplots()
+    figure._panel(axes, rows, Figure(x="x", y=("y",), kind="bar"), "y")
+    FigureCanvasAgg(canvas).draw()
+    labels = axes.get_xticklabels()
+    assert [label.get_text().replace("\n", " ") for label in labels] == names
+    boxes = [label.get_window_extent() for label in labels]
+    if not any(label.get_rotation() for label in labels):
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    else:  # a line aslant begins right of, and below, the end of the one before
+        ends = [(box.x1, box.y1) for box in boxes]
+        assert all(one[0] < other[0] - 5 for one, other in itertools.pairwise(ends))
 
 
 def test_error_bars_are_drawn(install: Install) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vP*X"
 _WIDTH, _HEIGHT = 6.4, 4.2
+_LETTERS = 72
+"""So many letters fit below a panel."""
 _FEW = 10
 _Point = tuple[float, float, float]
 """A place on the x axis, a value, a standard deviation to both sides."""
@@ -84,7 +86,7 @@ def _panel(axes: Axes, rows: list[Summary], figure: Figure, measure: str) -> Non
         else:
             _line(axes, points, label, number)
     if not numeric:
-        axes.set_xticks(range(len(names)), [textwrap.fill(_plain(name), 16) for name in names])
+        _name_ticks(axes, [_plain(name) for name in names])
     if "x" in figure.log and numeric:
         axes.set_xscale("log")
         _number_ticks(axes.xaxis)
@@ -100,6 +102,16 @@ def _panel(axes: Axes, rows: list[Summary], figure: Figure, measure: str) -> Non
     axes.set_axisbelow(True)
     if figure.series:
         axes.legend(title=", ".join(figure.series), fontsize="small", title_fontsize="small")
+
+
+def _name_ticks(axes: Axes, names: list[str]) -> None:
+    """Writes names below the axis: in several lines, aslant where they would still overlap."""
+    room = max(1, min(16, _LETTERS // len(names)))
+    wrapped = [textwrap.fill(name, room, break_long_words=False) for name in names]
+    if all(len(line) <= room for name in wrapped for line in name.splitlines()):
+        axes.set_xticks(range(len(names)), wrapped)
+    else:
+        axes.set_xticks(range(len(names)), names, rotation=25, ha="right", rotation_mode="anchor")
 
 
 def _number_ticks(axis: Axis) -> None:
