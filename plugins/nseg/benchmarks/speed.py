@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("ZOO_DATA"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--nodes", type=int, default=16)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -108,6 +108,7 @@ def roles(
 
 def compare(title: str, cases: Sequence[Case], rounds: int) -> None:
     """Runs the cases in turn, round by round, and prints times and ratios to the first."""
+    cases[0][1]()  # warms up what both sides share
     seconds: dict[str, list[float]] = {name: [] for name, _ in cases}
     for _ in range(rounds):
         for name, run in cases:

@@ -39,9 +39,6 @@ def agreeing(
         copies: how many worlds a search runs in one pass.
         room: for how many copies an instance takes of the budget.
         budget: how many edges one pass may have.
-
-    Raises:
-        InputError: the model does not give its own output when all its messages have weight 1.
     """
     found = [False] * len(tasks)
     able = [place for place, task in enumerate(tasks) if task.small is not None]
@@ -102,6 +99,29 @@ def _agree(
     return same.tolist()
 
 
+def check_own(frozen: Frozen, task: Task) -> None:
+    """Checks that the model gives its own output on the whole graph where all weights are 1.
+
+    Where a task agrees this is so; it is to be checked of those that are run by themselves.
+
+    Raises:
+        InputError: it does not.
+    """
+    whole = task.whole
+    arguments = option(whole.arguments)
+    if whole.batch is not None:
+        arguments["batch"] = whole.batch
+    dtype = whole.x.dtype if whole.x.is_floating_point() else torch.float32
+    ones = torch.ones(whole.num_edges, dtype=dtype, device=whole.x.device)
+    with torch.no_grad(), Masked(frozen, whole.edge_index, whole.num_nodes) as masked:
+        own = masked(ones, whole.x, **arguments)
+    if bool(_apart(*(each.reshape(len(each), -1) for each in (own, whole.output))).any()):
+        raise InputError(
+            f"{type(frozen.model).__name__} does not give its own output when all its messages "
+            "have weight 1: it is random, or its layers pass messages in a way of their own."
+        )
+
+
 def _apart(output: Tensor, wanted: Tensor) -> Tensor:
     """Whether rows [R, K] are further apart than the tolerance: [R]."""
     scale = wanted.abs().amax(1).clamp_min(1)
@@ -137,11 +157,5 @@ def _references(
         x = whole.x if whole.x_cf is None else blend(kept, whole.x, whole.x_cf)
         with torch.no_grad(), Masked(frozen, whole.edge_index, whole.num_nodes) as masked:
             output = masked(mask, x, **arguments)
-            own = masked(unmasked.mask, whole.x, **arguments)
-        if bool(_apart(*(each.reshape(len(each), -1) for each in (own, whole.output))).any()):
-            raise InputError(
-                f"{type(frozen.model).__name__} does not give its own output when all its messages "
-                "have weight 1: it is random, or its layers pass messages in a way of their own."
-            )
         references[id(whole)] = unmasked, _Reference(mask, kept, output)
     return references[id(whole)]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from zoo_core.errors import ZooWarning
-from zoo_nseg.agreement import agreeing
+from zoo_nseg.agreement import agreeing, check_own
 from zoo_nseg.instance import Instance, chunks, stackable
 from zoo_nseg.masking import Frozen
 from zoo_nseg.masks import worlds
@@ -66,6 +66,9 @@ def solve(
             break
         together = [place for place, same in zip(together, flags, strict=True) if same]
     local = set(together)
+    alone = [place for place in range(len(tasks)) if not restrict or place not in local]
+    for task in {id(tasks[place].whole): tasks[place] for place in alone}.values():
+        check_own(frozen, task)
     if restrict and len(local) < len(tasks):
         warnings.warn(
             f"{len(tasks) - len(local)} of {len(tasks)} outputs depend on more than their "
@@ -75,7 +78,6 @@ def solve(
             stacklevel=4,
         )
     together = together if restrict else []
-    alone = [place for place in range(len(tasks)) if not restrict or place not in local]
     smalls = [tasks[place].beside for place in together]
     parts = [[together[place] for place in part] for part in chunks(smalls, room, budget)]
     solved: dict[int, Solved] = {}
