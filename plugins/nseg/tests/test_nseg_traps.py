@@ -93,7 +93,9 @@ def recorded(kind: str, **changes):
     with pytest.warns(ZooWarning, match="one at a time"):
         [found] = NSEGExplainer(**settings).explain_graphs(model, graph, kind=kind, **given)
     worlds = 1 + sum(settings.get("n_samples", (2, 2, 2))) if kind == "joint" else 3
-    return found, model.seen[:worlds], x_cf
+    first, *seen = model.seen
+    assert bool((first[0] == 1).all())  # is the model's own output what it gives unmasked?
+    return found, seen[:worlds], x_cf
 
 
 def kept(x: torch.Tensor, x_cf: torch.Tensor) -> torch.Tensor:
