@@ -257,6 +257,8 @@ class Checkpointed(Net):
     ("which", "reentrant"),
     [
         (("second",), True),
+        (("first",), True),
+        (("first", "second"), True),
         (("second",), False),
         (("first",), False),
         (("first", "second"), False),

@@ -122,6 +122,7 @@ class Masked:
         self.edge_index = edge_index
         self._forms = LayerEdges(edge_index, num_nodes, messages)
         self._weights: Tensor | None = None
+        self._ungraded = False
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -158,7 +159,14 @@ class Masked:
         """
         # They stay until the next call: checkpointed layers run again in the backward pass.
         self._weights = weights.to(x.dtype) if x.is_floating_point() else weights
-        return self.frozen.model(x, self.edge_index, **arguments)
+        self._ungraded = False
+        output = self.frozen.model(x, self.edge_index, **arguments)
+        graded = torch.is_grad_enabled() and weights.requires_grad
+        if graded and self._ungraded and x.is_floating_point() and not x.requires_grad:
+            # A reentrant checkpoint is computed again only for the gradient of its input.
+            x = x.detach().requires_grad_()
+            output = self.frozen.model(x, self.edge_index, **arguments)
+        return output
 
     def without_edges(self, x: Tensor, **arguments: Any) -> Any:
         """Returns the model's output on the nodes alone.
@@ -186,6 +194,7 @@ class Masked:
         **kwargs: Any,
     ) -> Any:
         """What `propagate` returns, for a layer that sums weighted neighbours."""
+        self._ungraded |= not torch.is_grad_enabled()
         x = kwargs.get("x")
         states = x[0] if isinstance(x, tuple) else x
         weights = self._weights
@@ -208,6 +217,7 @@ class Masked:
         )
 
     def _prepare(self, layer: MessagePassing, inputs: tuple[Any, Any, dict[str, Any]]) -> Any:
+        self._ungraded |= not torch.is_grad_enabled()
         edge_index, size, kwargs = inputs
         weights = self._weights
         if weights is None:
