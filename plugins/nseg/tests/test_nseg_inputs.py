@@ -208,6 +208,10 @@ def test_counterfactual_features_come_one_part_a_graph():
         lambda: graphs_of([data(), data()], kind="joint", x_cf=[features()]),
         "x_cf has 1 parts; .* 2 graphs",
     )
+    refused(
+        lambda: graphs_of([data(), data()], kind="joint", x_cf=[features(), None]),
+        "x_cf holds None",
+    )
 
 
 @pytest.mark.usefixtures("no_step")

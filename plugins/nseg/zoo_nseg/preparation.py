@@ -150,6 +150,8 @@ class Preparation:
                 raise InputError(
                     f"x_cf {found}; expected a list of tensors, one each for {len(graphs)} graphs."
                 )
+            if any(part is None for part in parts):
+                raise InputError("x_cf holds None; expected a tensor for each graph.")
         tasks = []
         for place, (x, edge_index) in enumerate(graphs):
             whole = self._whole(
