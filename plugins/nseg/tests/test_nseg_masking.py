@@ -388,3 +388,53 @@ def test_self_loops_that_a_model_adds_itself_weigh_one(data, flow):
     with Frozen(model) as frozen, Masked(frozen, data.edge_index, NODES) as masked:
         found = masked(weights, data.x)
     torch.testing.assert_close(found, expected)
+
+
+class OfNumbers(nn.Module):
+    """A classifier of nodes whose features are the numbers of an embedding."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(NODES, WIDTH)
+        self.sum, self.head = GCNConv(WIDTH, WIDTH), nn.Linear(WIDTH, 2)
+        self.to(dtype)
+
+    def forward(self, x, edge_index):
+        return self.head(self.sum(self.embed(x), edge_index))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("way")
+def test_weights_take_the_dtype_of_the_messages_where_features_are_numbers(data, dtype):
+    numbers = Data(x=torch.arange(NODES), edge_index=data.edge_index)
+    model = OfNumbers(dtype)
+    [found] = NSEGExplainer(epochs=20, lr=0.1).explain_nodes(model, numbers, [3])
+    [plain] = NSEGExplainer(epochs=20, lr=0.1).explain_nodes(OfNumbers(torch.float64), numbers, [3])
+    assert found.edge_mask.dtype == torch.float32
+    torch.testing.assert_close(found.edge_mask, plain.edge_mask, rtol=0, atol=0.02)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_layer_between_two_sets_of_nodes_is_weighed(data):
+    targets = 4
+    edge_index = data.edge_index[:, data.edge_index[1] < targets]
+
+    class Onto(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv = SAGEConv(WIDTH, 2).double()
+
+        def forward(self, x, edge_index):
+            return self.conv((x, x[:targets]), edge_index)
+
+    model = Onto()
+    weights = torch.rand(edge_index.shape[1], dtype=torch.float64)
+    set_masks(model, weights, edge_index, apply_sigmoid=False)
+    wanted = model(data.x, edge_index)
+    clear_masks(model)
+    with Frozen(model) as frozen, Masked(frozen, edge_index, NODES) as masked:
+        found = masked(weights, data.x)
+    assert found.shape == (targets, 2)
+    torch.testing.assert_close(found, wanted)

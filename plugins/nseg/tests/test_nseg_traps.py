@@ -453,3 +453,15 @@ def test_trap_17_pn_is_necessity_and_ps_sufficiency(data):
     assert math.isclose(losses["pn"], -nec, rel_tol=1e-9)
     assert math.isclose(losses["pns"], -(suff + nec - 1), rel_tol=1e-9)
     assert abs(suff - nec) > 1e-3
+
+
+class NeedsEdges(Net):
+    def forward(self, x, edge_index):
+        if not edge_index.shape[1]:
+            raise RuntimeError("no edges")
+        return super().forward(x, edge_index) * 0 + torch.tensor([1.0, 0, 0], dtype=x.dtype)
+
+
+def test_trap_12_a_constant_model_that_cannot_do_without_edges_is_no_failure(data):
+    [found] = NSEGExplainer(epochs=3).explain_nodes(NeedsEdges(3), data, [0])
+    assert float(found.pns_lower) == 0

@@ -16,7 +16,7 @@ from zoo_core.errors import InputError
 from zoo_nseg.instance import chunks, stackable, united
 from zoo_nseg.masking import Frozen, Masked
 from zoo_nseg.masks import blend
-from zoo_nseg.tasks import Task, option
+from zoo_nseg.tasks import Task
 
 TOLERANCE = 1e-4
 """How far an output on a computation graph may be from that on the whole graph, relative to its
@@ -83,8 +83,8 @@ def _agree(
                             x = blend(kept, x, instance.x_cf)
                         features.append(x)
                         expected.append(given.output[task.rows])
-                arguments = union.arguments
-                output = masked(torch.cat(weights), torch.cat(features), **arguments)[union.rows]
+                output = masked(torch.cat(weights), torch.cat(features), **union.arguments)
+                output = output[union.rows]
                 wanted = torch.cat(expected)
                 wanted = wanted.reshape(len(wanted), -1)
                 off = _apart(output.reshape(len(output), -1), wanted)
@@ -108,13 +108,10 @@ def check_own(frozen: Frozen, task: Task) -> None:
         InputError: it does not.
     """
     whole = task.whole
-    arguments = option(whole.arguments)
-    if whole.batch is not None:
-        arguments["batch"] = whole.batch
     dtype = whole.x.dtype if whole.x.is_floating_point() else torch.float32
     ones = torch.ones(whole.num_edges, dtype=dtype, device=whole.x.device)
     with torch.no_grad(), Masked(frozen, whole.edge_index, whole.num_nodes) as masked:
-        own = masked(ones, whole.x, **arguments)
+        own = masked(ones, whole.x, **whole.model_arguments)
     if bool(_apart(*(each.reshape(len(each), -1) for each in (own, whole.output))).any()):
         raise InputError(
             f"{type(frozen.model).__name__} does not give its own output when all its messages "
@@ -151,11 +148,8 @@ def _references(
             for entries in (whole.num_edges, whole.num_nodes)
         )
         unmasked = _Reference(torch.ones_like(mask), torch.ones_like(kept), whole.output)
-        arguments = option(whole.arguments)
-        if whole.batch is not None:
-            arguments["batch"] = whole.batch
         x = whole.x if whole.x_cf is None else blend(kept, whole.x, whole.x_cf)
         with torch.no_grad(), Masked(frozen, whole.edge_index, whole.num_nodes) as masked:
-            output = masked(mask, x, **arguments)
+            output = masked(mask, x, **whole.model_arguments)
         references[id(whole)] = unmasked, _Reference(mask, kept, output)
     return references[id(whole)]

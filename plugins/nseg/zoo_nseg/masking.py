@@ -158,7 +158,7 @@ class Masked:
             **arguments: of the model.
         """
         # They stay until the next call: checkpointed layers run again in the backward pass.
-        self._weights = weights.to(x.dtype) if x.is_floating_point() else weights
+        self._weights = weights
         self._ungraded = False
         output = self.frozen.model(x, self.edge_index, **arguments)
         graded = torch.is_grad_enabled() and weights.requires_grad
@@ -196,12 +196,14 @@ class Masked:
         """What `propagate` returns, for a layer that sums weighted neighbours."""
         self._ungraded |= not torch.is_grad_enabled()
         x = kwargs.get("x")
-        states = x[0] if isinstance(x, tuple) else x
+        states, target = x if isinstance(x, tuple) else (x, None)
         weights = self._weights
-        if weights is None or not self._worth_it(states, weights):
+        # A layer between two sets of nodes has other targets than sources.
+        square = size is None and (target is None or len(target) == len(states))
+        if weights is None or not square or not self._worth_it(states, weights):
             return propagate(edge_index, size=size, **kwargs)
         form = self._forms.of(edge_index, layer)
-        weights = form.weights(weights)
+        weights = form.weights(weights).to(states.dtype)
         if (own := kwargs.get("edge_weight")) is not None:
             weights = weights * (own if form.keep is None else own[form.keep])
         return form.sums(edge_index, layer.flow, len(states))(weights, states, mean=kind == "mean")
@@ -211,7 +213,6 @@ class Masked:
             isinstance(states, Tensor)
             and states.ndim == 2
             and states.device.type == "cpu"
-            and states.dtype == weights.dtype
             and states.dtype in (torch.float32, torch.float64)
             and len(weights) * states.shape[1] >= _WORTH
         )
@@ -225,7 +226,7 @@ class Masked:
             layer._edge_mask = edge_index.new_ones(edge_index.shape[1], dtype=torch.bool)
             return None
         form = self._forms.of(edge_index, layer)
-        layer._edge_mask = form.weights(weights)
+        layer._edge_mask = form.weights(weights).to(_dtype(kwargs, weights.dtype))
         if form.keep is None:
             return None
         edges = edge_index.shape[1]
@@ -236,6 +237,15 @@ class Masked:
             if isinstance(value, Tensor) and value.ndim and value.shape[0] == edges:
                 kwargs[name] = value[form.keep]
         return edge_index[:, form.keep], size, kwargs
+
+
+def _dtype(kwargs: dict[str, Any], otherwise: torch.dtype) -> torch.dtype:
+    """The dtype of what a layer makes messages of; a weight of another would change theirs."""
+    for value in kwargs.values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Tensor) and each.is_floating_point():
+                return each.dtype
+    return otherwise
 
 
 def _explainable(model: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from zoo_nseg.noise import Stream
 from zoo_nseg.outcome import Outcome
 from zoo_nseg.settings import Settings
 from zoo_nseg.solving import Solved
-from zoo_nseg.tasks import Task, option
+from zoo_nseg.tasks import Task
 from zoo_nseg.ties import opposite
 
 HARD = 0.5
@@ -157,9 +157,7 @@ def complete(explanation: Explanation, task: Task, outcome: Outcome, index: Tens
     explanation.index = index
     explanation.x = whole.x
     explanation.edge_index = whole.edge_index
-    given = option(whole.arguments)
-    if whole.batch is not None:
-        given["batch"] = whole.batch
+    given = whole.model_arguments
     explanation._model_args = list(given)
     for name, value in given.items():
         explanation[name] = value

@@ -195,7 +195,12 @@ def _ignores_weights(run: Interventions, union: Union, mask: Tensor) -> bool:
     ones = mask.new_ones(len(union.messages))
     with torch.no_grad():
         full, weightless = run.run(ones, x), run.run(torch.zeros_like(ones), x)
-        return torch.equal(full, weightless) and not torch.equal(full, run.without_edges(x))
+        if not torch.equal(full, weightless):
+            return False
+        try:
+            return not torch.equal(full, run.without_edges(x))
+        except Exception:  # noqa: BLE001 - the user's model need not take a graph without edges
+            return False
 
 
 def _edge_logits(

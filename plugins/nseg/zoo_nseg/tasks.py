@@ -56,6 +56,12 @@ class Whole:
         """E."""
         return self.edge_index.shape[1]
 
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """What the model is given beside `x` and `edge_index`."""
+        given = {name: each.value for name, each in self.arguments.items()}
+        return given if self.batch is None else {**given, "batch": self.batch}
+
 
 @dataclass(frozen=True)
 class Task:
@@ -190,8 +196,3 @@ def _on(whole: Whole, rows: Tensor, around: ComputationGraph) -> Instance:
         edge_logits=None if whole.edge_logits is None else whole.edge_logits[messages],
         node_logits=None if whole.node_logits is None else whole.node_logits[around.nodes],
     )
-
-
-def option(arguments: Mapping[str, Argument]) -> dict[str, Any]:
-    """Returns arguments as the model takes them."""
-    return {name: each.value for name, each in arguments.items()}
