@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from zoo_core.threads import one_thread
 from zoo_revcol.model import RevCol
 from zoo_revcol.variants import VARIANTS
 
@@ -23,12 +24,10 @@ def _load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Small networks gain nothing from more, and lose much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def single_thread():
+    """On one thread runs can be repeated to the bit."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from PIL import Image
 from zoo_core.errors import InputError
 from zoo_core.experiment import Context
 from zoo_core.factories import import_string
+from zoo_core.threads import one_thread
 from zoo_revcol.cka import linear_cka
 from zoo_revcol.experiments import (
     EXPERIMENTS,
@@ -234,7 +235,7 @@ def test_fit_learns_and_repeats(context):
         torch.manual_seed(0)
         network = RevCol((8, 8, 16, 16), (1, 1, 1, 1), 1, num_classes=10, layer_scale_init=0.1)
         recipe = Recipe(epochs=20, batch_size=20, flip=False, shift=0.0)
-        with small.one_thread():
+        with one_thread():
             loss = fit(network, train, recipe)
         return network.eval(), loss
 

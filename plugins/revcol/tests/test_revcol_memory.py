@@ -68,15 +68,6 @@ def regularised(model):
     return model.train()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The networks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Mix(ReversibleLevel):
     """tanh of a linear map of the sum of everything that a level may see."""
 

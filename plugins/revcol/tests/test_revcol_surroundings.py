@@ -29,15 +29,6 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 pytestmark = pytest.mark.filterwarnings("ignore:rebuilding 1 columns")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The networks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def difference(given, expected):
     return max(
         float((ours - theirs).abs().max() / theirs.abs().max())

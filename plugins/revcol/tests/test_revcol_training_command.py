@@ -38,14 +38,6 @@ def train(*arguments):
     return result.exit_code, result.output
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Red and blue images of several sizes and modes."""

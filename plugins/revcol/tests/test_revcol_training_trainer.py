@@ -67,12 +67,9 @@ EVERYTHING = PLAIN.changed(
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """On one thread a run can be repeated to the bit; Accelerate keeps a state for the process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def fresh_accelerate():
+    """Accelerate keeps a state for the process."""
     yield
-    torch.set_num_threads(threads)
     AcceleratorState._reset_state()
 
 

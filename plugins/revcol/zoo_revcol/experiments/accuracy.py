@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_revcol.experiments import cifar
-from zoo_revcol.experiments.training import Recipe, accuracy, fit, one_thread
+from zoo_revcol.experiments.training import Recipe, accuracy, fit
 
 _RECIPE = Recipe(epochs=10)
 _ACCURACY = "test accuracy (%)"

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_revcol.cka import centred_gram, cka_of_grams
 from zoo_revcol.experiments import cifar
-from zoo_revcol.experiments.training import Images, Recipe, fit, one_thread
+from zoo_revcol.experiments.training import Images, Recipe, fit
 from zoo_revcol.model import RevCol
 from zoo_revcol.plugin import CIFAR10
 

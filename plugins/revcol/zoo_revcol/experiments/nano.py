@@ -19,9 +19,10 @@ from torch import nn
 
 import zoo
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_revcol.digits import load_split
 from zoo_revcol.experiments import cifar
-from zoo_revcol.experiments.training import Images, Recipe, accuracy, fit, one_thread
+from zoo_revcol.experiments.training import Images, Recipe, accuracy, fit
 from zoo_revcol.plugin import CIFAR10, NANO_PREPROCESSING
 from zoo_revcol.transforms import evaluation
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_revcol.experiments import cifar
-from zoo_revcol.experiments.training import Recipe, accuracy, fit, one_thread
+from zoo_revcol.experiments.training import Recipe, accuracy, fit
 
 _MODES = {
     "none": {"memory": "none"},

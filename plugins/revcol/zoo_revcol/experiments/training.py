@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,17 +65,6 @@ class Images:
             Images(self.images[rest], self.labels[rest]),
             Images(self.images[held], self.labels[held]),
         )
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Computes on one thread meanwhile, so that a run can be repeated to the bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fit(
