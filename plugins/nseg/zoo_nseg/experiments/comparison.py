@@ -51,17 +51,6 @@ _KEPT: Final = (
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Computes on one thread meanwhile: for such small graphs faster, and repeatable."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
 def noted(context: Context, where: str) -> Iterator[None]:
     """Turns warnings of the explainers into notes of the report."""
     with warnings.catch_warnings(record=True) as found:

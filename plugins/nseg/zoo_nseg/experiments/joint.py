@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_nseg.experiments import mutag
 from zoo_nseg.experiments.comparison import (
     OBJECTIVES,
@@ -16,7 +17,6 @@ from zoo_nseg.experiments.comparison import (
     means,
     measured,
     noted,
-    one_thread,
     random_explanations,
     trained,
 )

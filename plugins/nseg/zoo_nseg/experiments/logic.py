@@ -19,7 +19,7 @@ from torch_geometric.nn import SimpleConv
 from zoo_core.errors import ZooWarning
 from zoo_core.experiment import Context
 from zoo_core.rows import values
-from zoo_nseg.experiments.comparison import one_thread
+from zoo_core.threads import one_thread
 from zoo_nseg.explainer import NSEGExplainer
 from zoo_nseg.settings import OBJECTIVES
 

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.explain import Explanation
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_nseg.experiments.comparison import (
     GNN_EXPLAINER,
     OBJECTIVES,
@@ -24,7 +25,6 @@ from zoo_nseg.experiments.comparison import (
     means,
     measured,
     noted,
-    one_thread,
     trivial_explanations,
 )
 from zoo_nseg.explainer import NSEGExplainer

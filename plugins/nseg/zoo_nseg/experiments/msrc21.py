@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_nseg.experiments.comparison import (
     ACCURACY,
     GNN_EXPLAINER,
@@ -17,7 +18,6 @@ from zoo_nseg.experiments.comparison import (
     listed,
     means,
     measured,
-    one_thread,
     trained,
 )
 from zoo_nseg.presets import preset

@@ -8,6 +8,7 @@ from typing import Any, Final
 from torch_geometric.explain import Explanation
 
 from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
 from zoo_nseg.experiments.comparison import (
     ACCURACY,
     PNS,
@@ -16,7 +17,6 @@ from zoo_nseg.experiments.comparison import (
     listed,
     means,
     measured,
-    one_thread,
     trained,
 )
 from zoo_nseg.pictures import save_picture

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from zoo_core.experiment import Context
 from zoo_core.rows import values
+from zoo_core.threads import one_thread
 from zoo_nseg.experiments.comparison import (
     ACCURACY,
     GNN_EXPLAINER,
@@ -20,7 +21,6 @@ from zoo_nseg.experiments.comparison import (
     listed,
     means,
     measured,
-    one_thread,
     predicted,
     trained,
 )

@@ -17,7 +17,7 @@ from torch import nn
 
 import zoo
 from zoo_core.experiment import Context
-from zoo_nseg.experiments.comparison import one_thread
+from zoo_core.threads import one_thread
 from zoo_nseg.synthetic import ba_shapes
 from zoo_nseg.training import (
     graph_accuracy,

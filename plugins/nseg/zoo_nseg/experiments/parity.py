@@ -20,7 +20,7 @@ from torch_geometric.explain.config import (
 
 from zoo_core.experiment import Context
 from zoo_core.rows import values
-from zoo_nseg.experiments.comparison import one_thread
+from zoo_core.threads import one_thread
 from zoo_nseg.explainer import NSEGExplainer
 from zoo_nseg.graph_file import read_graph
 from zoo_nseg.networks import GNN
