@@ -85,7 +85,7 @@ def command(
     from zoo_core.cli import output
     from zoo_core.loading import load
     from zoo_nseg import explain_data, explain_report
-    from zoo_nseg.pictures import require_matplotlib
+    from zoo_nseg.drawing import require_matplotlib
 
     if figure:
         require_matplotlib()
@@ -105,7 +105,6 @@ def command(
         "return_type": return_type,
         "arguments": names,
     }
-    _try_out(network, graphs[0 if level == "node" else indices[0]], names, level)
     with explain_report.writing(target) as folder:
         if level == "node":
             explanations = method.explain_nodes(network, graphs[0], indices, **options)
@@ -202,31 +201,6 @@ def _fitted(graph: Data, network: nn.Module) -> Data:
     """The graph on the model's device, its floating-point tensors in the model's precision."""
     like = next((each for each in network.parameters() if each.is_floating_point()), graph.x)
     return graph.apply(lambda it: it.to(like) if it.is_floating_point() else it.to(like.device))
-
-
-def _try_out(network: nn.Module, graph: Data, names: list[str], level: str) -> None:
-    """Runs the model once, so that one that does not fit the data is known before the work.
-
-    Raises:
-        InputError: it fails.
-    """
-    import torch
-
-    from zoo_nseg import inputs
-
-    more = inputs.of_graph(graph, names, "the data")
-    if level == "graph" and inputs.accepts(network, "batch"):
-        more["batch"] = torch.zeros(graph.num_nodes, dtype=torch.long, device=graph.x.device)
-    try:
-        with torch.no_grad():
-            network(graph.x, graph.edge_index, **more)
-    except ZooError:
-        raise
-    except Exception as error:  # the model is foreign code
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise InputError(
-            f"the model, a {type(network).__name__}, does not run on these graphs ({reason})."
-        ) from error
 
 
 def _draw(

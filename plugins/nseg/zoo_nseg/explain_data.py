@@ -16,7 +16,7 @@ from zoo_core.errors import InputError, enumeration, suggestion
 from zoo_nseg import synthetic
 from zoo_nseg.errors import IndexOutOfRangeError
 from zoo_nseg.graph_file import read_graph
-from zoo_nseg.pictures import ATOMS
+from zoo_nseg.molecules import ATOMS
 from zoo_nseg.tu import mutagenicity_ground_truth, read_tu
 
 SYNTHETIC: Final = {
