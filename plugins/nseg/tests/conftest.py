@@ -1,38 +1,53 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+import zoo
+from zoo_core.cli import build
+from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
+from zoo_nseg.experiments import msrc21, mutag, mutagenicity
 from zoo_nseg.explainer import NSEGExplainer
+from zoo_nseg.graph_file import write_graph
 from zoo_nseg.networks import GNN
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Small networks gain nothing from more, and lose much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def reference() -> ModuleType:
-    """The slow reference of the method: nseg_reference.py."""
-    name = "zoo_nseg_tests_nseg_reference"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "nseg_reference.py")
+def _load(name: str) -> ModuleType:
+    """Makes a module beside this file one that tests import by its name: they are no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+for _name in ("nseg_artists", "nseg_small"):
+    _load(_name)
+_experiment, _explaining = _load("nseg_experiment"), _load("nseg_explaining")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_thread():
+    """On one thread runs can be repeated to the bit."""
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """The slow reference of the method: nseg_reference.py."""
+    return _load("nseg_reference")
 
 
 @pytest.fixture(scope="session")
@@ -106,3 +121,88 @@ def connected():
         return explainer
 
     return build
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """Of `zoo reproduce`: two seeds, and small data sets in the files of the real ones."""
+    _experiment.write_tu(tmp_path / mutag.FOLDER, "MUTAG", 7)
+    _experiment.write_tu(tmp_path / mutagenicity.FOLDER, "Mutagenicity", 10)
+    _experiment.write_tu(tmp_path / msrc21.FOLDER, "MSRC_21", 5)
+    return Context(seeds=(0, 1), folder=tmp_path / "out", data_root=tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working folder of `zoo explain`: explanations are written below it."""
+    for name in ("ZOO_PLUGINS", "ZOO_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def node_model(folder):
+    """The folder of a classifier of the nodes of `graph_file`."""
+    return _explaining.saved("nodes", 1, conv="gcn", in_channels=4, task_level="node")
+
+
+@pytest.fixture
+def graph_model(folder):
+    """The folder of a classifier of the graphs of `collection`."""
+    return _explaining.saved("graphs", 2, conv="gin", in_channels=3, task_level="graph")
+
+
+@pytest.fixture
+def graph_file(folder):
+    """An .npz with labels, two motifs and their edges."""
+    graph = _explaining.ring()
+    graph.y = torch.arange(_explaining.NODES) % 3
+    graph.motif_id = torch.tensor([0] * 4 + [1] * 4 + [-1] * (_explaining.NODES - 8))
+    source, target = graph.motif_id[graph.edge_index]
+    graph.gt_edge_mask = (source == target) & (source >= 0)
+    write_graph(graph, "ring.npz")
+    return "ring.npz"
+
+
+@pytest.fixture
+def collection(folder):
+    """A folder of five molecules."""
+    return str(_explaining.write_collection(folder / "data", "PATHS"))
+
+
+@pytest.fixture
+def explain(capsys, folder):
+    """Runs the command quickly; returns its folder, the report, and the printed rows."""
+
+    def run(*arguments, out="explanations", name="nseg", quick=True):
+        default = [] if out == "explanations" else ["--out", out]
+        options = [*arguments, *default, *(_explaining.SET if quick else [])]
+        build()(["explain", name, *options], standalone_mode=False)
+        printed = capsys.readouterr().out
+        report = json.loads((Path(out) / "report.json").read_text())
+        return SimpleNamespace(
+            folder=Path(out),
+            report=report,
+            tensors=load_file(Path(out) / "masks.safetensors"),
+            rows=[line.split("\t") for line in printed.splitlines()],
+            printed=printed,
+        )
+
+    return run
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Lets a name load a network of the test's own."""
+
+    def instead(name, network):
+        real = zoo.load
+        network.eval().zoo = SimpleNamespace(name="a/network", weights=None, config={})
+
+        def found(given, **options):
+            return network if given == name else real(given, **options)
+
+        monkeypatch.setattr("zoo_core.loading.load", found)
+
+    return instead
