@@ -1,0 +1,81 @@
+"""A batch of new events, checked before a model takes any of it in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo_core.errors import InputError
+from zoo_tns.checks import as_nodes, as_times
+
+
+class EventBatch(NamedTuple):
+    """Events in the order of the stream.
+
+    Attributes:
+        src: int64 [B].
+        dst: int64 [B].
+        t: float64 [B].
+        edge_features: floating [B, d_e].
+    """
+
+    src: Tensor
+    dst: Tensor
+    t: Tensor
+    edge_features: Tensor
+
+    def to(self, device: torch.device) -> EventBatch:
+        """Returns it on a device."""
+        return EventBatch(*(each.to(device) for each in self))
+
+
+def event_batch(
+    src: Any,
+    dst: Any,
+    t: Any,
+    edge_features: Tensor | None,
+    *,
+    num_nodes: int,
+    edge_dim: int,
+    latest: float | None,
+) -> EventBatch:
+    """Returns the events as tensors.
+
+    Args:
+        src: int [B].
+        dst: int [B].
+        t: [B].
+        edge_features: floating [B, d_e], or None if d_e is 0.
+        num_nodes: V; ids are below it.
+        edge_dim: d_e.
+        latest: events may not decrease in time, nor begin before this one; None allows both.
+
+    Raises:
+        InputError: an argument is not as described.
+    """
+    times = as_times(t, "t")
+    size = len(times)
+    ids = [as_nodes(each, num_nodes, name, size) for each, name in ((src, "src"), (dst, "dst"))]
+    if edge_features is None:
+        if edge_dim and size:
+            raise InputError(f"edge_features is None; the model was made with edge_dim={edge_dim}.")
+        edge_features = torch.zeros(size, edge_dim)
+    shape = (size, edge_dim)
+    if not isinstance(edge_features, Tensor) or tuple(edge_features.shape) != shape:
+        found = getattr(edge_features, "shape", type(edge_features).__name__)
+        shown = list(found) if isinstance(found, tuple) else found
+        raise InputError(f"edge_features is {shown}; expected a tensor {list(shape)}.")
+    if not bool(edge_features.isfinite().all()):
+        raise InputError("edge_features has values that are not finite.")
+    if size and latest is not None:
+        if (times[1:] < times[:-1]).any():
+            raise InputError("t decreases; sort the events, or pass allow_out_of_order=True.")
+        if times[0] < latest:
+            raise InputError(
+                f"t starts at {times[0]}, before the latest event taken in, at {latest:g}; call "
+                "reset_memory() for another stream, or pass allow_out_of_order=True."
+            )
+    src, dst = (torch.from_numpy(each) for each in ids)
+    return EventBatch(src, dst, torch.from_numpy(times).double(), edge_features)
