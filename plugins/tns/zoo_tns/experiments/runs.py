@@ -1,0 +1,148 @@
+"""Trainings that differ in how neighbours are sampled, and in nothing else.
+
+For one seed, all variants have the same backbone weights, negatives and masks of dropout at first:
+the backbone's weights are drawn before those of expansion modules, and all else has generators of
+its own. So differences are taken seed by seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+
+from zoo_core.errors import ZooWarning
+from zoo_core.experiment import Context
+from zoo_core.threads import one_thread
+from zoo_tns.model import TemporalGNN
+from zoo_tns.splits import EventSplit
+from zoo_tns.training import Outcome, TrainingConfig, train_link_prediction
+
+SMALL: Final[Mapping[str, Any]] = {
+    "node_dim": 32,
+    "time_dim": 32,
+    "hidden": 32,
+    "k": 5,
+    "memory": False,
+}
+"""One layer of attention of width 32 over 5 events, without memory."""
+EPOCHS: Final = 6
+LEARNING_RATE: Final = 1e-3
+MEASURES: Final = (
+    "test AP",
+    "test accuracy",
+    "new-node test AP",
+    "new-node test accuracy",
+    "mean rate",
+    "closed gates",
+    "spread of rates",
+)
+"""The columns that `row` measures; all but the rates in percent."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to sample.
+
+    Attributes:
+        name: what rows call it.
+        model: arguments of `TemporalGNN`, over those that all variants share.
+        alpha: the learning rate of expansion modules as a multiple of the backbone's.
+    """
+
+    name: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    alpha: float = 0.1
+
+
+RECENT: Final = Variant("most recent", {"sampler": "recent"})
+UNIFORM: Final = Variant("uniform", {"sampler": "uniform"})
+TNS: Final = Variant("TNS", {"sampler": "tns"})
+
+
+def expanded(rate: int, short: str = "truncate") -> Variant:
+    """Returns the fixed expansion at a rate."""
+    name = f"every {rate}." if short == "truncate" else f"every {rate}., clipped"
+    return Variant(name, {"sampler": "expanded", "rate": rate, "short": short})
+
+
+def compared(
+    context: Context,
+    splits: Mapping[str, EventSplit],
+    variants: Sequence[Variant],
+    shared: Mapping[str, Any] = SMALL,
+    **training: Any,
+) -> Iterator[dict[str, Any]]:
+    """Yields a row for each stream, variant and seed."""
+    every = [
+        (name, split, variant, seed)
+        for name, split in splits.items()
+        for variant in variants
+        for seed in context.seeds
+    ]
+    with one_thread():
+        for name, split, variant, seed in context.progress(every, "training"):
+            model, outcome = trained(split, variant, seed, shared, **training)
+            yield {
+                "data": name,
+                "sampling": variant.name,
+                "seed": seed,
+                **row(model, split, outcome),
+            }
+
+
+def trained(
+    split: EventSplit,
+    variant: Variant,
+    seed: int,
+    shared: Mapping[str, Any] = SMALL,
+    *,
+    epochs: int = EPOCHS,
+    lr: float = LEARNING_RATE,
+    **training: Any,
+) -> tuple[TemporalGNN, Outcome]:
+    """Trains one variant with one seed; the best of the epochs by validation AP is tested."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TemporalGNN(
+            num_nodes=split.num_nodes,
+            edge_dim=split.data.msg.shape[1],
+            **{**shared, **variant.model},
+        )
+    config = TrainingConfig(
+        epochs=epochs, lr=lr, alpha=variant.alpha, patience=None, seed=seed, **training
+    )
+    with warnings.catch_warnings():
+        # That a gate is closed is one of the things measured here.
+        warnings.simplefilter("ignore", ZooWarning)
+        return model, train_link_prediction(model, split, config=config, progress=False)
+
+
+def row(model: TemporalGNN, split: EventSplit, outcome: Outcome) -> dict[str, Any]:
+    """Returns the columns of `MEASURES`: of the test, and of the rates in the last epoch.
+
+    The spread is the standard deviation of the rates of the test events' sources and destinations,
+    in the best epoch; None where sampling has no rate.
+    """
+    last = outcome.history[-1]
+    spread = None
+    if model.sampler == "tns":
+        test = split.test
+        rates = model.rates(torch.cat([test.src, test.dst]), torch.cat([test.t, test.t]))
+        spread = float(rates[:, -1].std())
+    return {
+        "test AP": 100 * outcome.test["ap"],
+        "test accuracy": 100 * outcome.test["acc"],
+        "new-node test AP": _percent(outcome.new_node_test, "ap"),
+        "new-node test accuracy": _percent(outcome.new_node_test, "acc"),
+        "mean rate": last["mean_rate"],
+        "closed gates": last["closed_share"],
+        "spread of rates": spread,
+    }
+
+
+def _percent(measures: Mapping[str, float], name: str) -> float | None:
+    return 100 * measures[name] if measures else None
