@@ -168,6 +168,11 @@ def test_rates_of_samplers_without_a_network():
     assert torch.equal(
         _model(sampler="recent").bind(_graph()).rates(*queries), torch.ones(3, 1).double()
     )
+    # Histories of 3, 1 and 0 events, of which 2 are read.
+    wide = {"sampler": "expanded", "rate": 5, "k": 2}
+    found = _model(**wide, short="clip").bind(_graph()).rates(*queries)
+    assert found.flatten().tolist() == [2, 1, 1]
+    assert _model(**wide).bind(_graph()).rates(*queries).flatten().tolist() == [5, 5, 5]
     with pytest.raises(InputError, match="'uniform', which has no rate"):
         _model(sampler="uniform").bind(_graph()).rates(*queries)
     with pytest.raises(ConfigError, match="the sampler is 'recent'; only 'tns' has rates to hold"):

@@ -12,7 +12,7 @@ from zoo_tns.interpolation import interpolate_rows
 from zoo_tns.memory import MemoryView
 from zoo_tns.messages import reads, unique_queries
 from zoo_tns.neighbors import Neighbors
-from zoo_tns.positions import Positions, expanded
+from zoo_tns.positions import Positions, expanded, largest_rate
 
 if TYPE_CHECKING:
     from zoo_tns.graph import TemporalGraph
@@ -92,10 +92,10 @@ class Pass:
             rate = model.expansions[layer - 1](h, messages, mask, count.to(self.device), self.now)
         else:
             rate = torch.full((len(count),), float(model.rate), dtype=torch.float64)
+            if model.short == "clip":
+                rate = torch.minimum(rate, largest_rate(count, k))
         rate = rate.to(self.device)
-        # TNS's rates are truncated already; to clip them again would only cost.
-        short = model.short if model.sampler == "expanded" else "truncate"
-        positions = expanded(rate, count.to(self.device), k, short)
+        positions = expanded(rate, count.to(self.device), k)
         if not positions.weight.requires_grad:
             # Without a gradient to the rate, what has no weight need not be read.
             upper = torch.where(positions.weight == 0, positions.floor, positions.upper)

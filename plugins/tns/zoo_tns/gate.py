@@ -21,7 +21,8 @@ def truncate(x: Tensor, upper: Tensor, gate: Gate) -> Tensor:
             x starts at about 1, the first step of the optimizer can carry all of it below 1, where
             the rate stays 1 for good. "inward" (ours) lets pass what would move x back: below 1
             where the loss falls with a higher rate, above the bound where it falls with a
-            lower one.
+            lower one. What counts is the sign of the sum of gradients that reach an x, so with
+            several layers a query that is used twice passes what both uses want together.
     """
     return _Truncate.apply(x, upper, gate == "inward")
 
