@@ -80,7 +80,11 @@ def test_the_index(moment) -> None:
     positions = torch.arange(1, 9).repeat(6, 1)
 
     def asked(of: TemporalIndex) -> Any:
-        return of.count(nodes, times), of.gather(nodes, times, positions), of.window(nodes, times, 2)
+        return (
+            of.count(nodes, times),
+            of.gather(nodes, times, positions),
+            of.window(nodes, times, 2),
+        )
 
     expected = asked(index(stream, list(range(len(stream.t)))))
     for other in poisoned(random, stream, time):
@@ -119,8 +123,10 @@ def test_every_edge_is_older_than_what_it_tells(name, data) -> None:
     """Each hop has its own time: an edge happened strictly before its target is asked about."""
     stream = data.draw(streams())
     times = torch.tensor([data.draw(st.sampled_from(stream.t)) for _ in range(6)])
-    out = SAMPLERS[name].bind(stream.index()).sample_from_nodes(
-        NodeSamplerInput(None, torch.arange(6), times)
+    out = (
+        SAMPLERS[name]
+        .bind(stream.index())
+        .sample_from_nodes(NodeSamplerInput(None, torch.arange(6), times))
     )
     extra = out.metadata[2]
     asked = extra.node_time[out.col]

@@ -16,7 +16,9 @@ from torch_geometric.sampler import NodeSamplerInput, SamplerOutput
 from zoo_tns.samplers import RecentSampler, TemporalSampler, TNSSampler, UniformSampler
 
 
-def sampled(sampler: TemporalSampler, stream: Stream, nodes: list[int], times: Any) -> SamplerOutput:
+def sampled(
+    sampler: TemporalSampler, stream: Stream, nodes: list[int], times: Any
+) -> SamplerOutput:
     seeds = NodeSamplerInput(
         torch.arange(len(nodes)) + 100,
         torch.tensor(nodes, dtype=torch.int64),

@@ -188,13 +188,13 @@ def test_times_are_integers_or_doubles_and_lose_no_digit(times, kind) -> None:
     assert index.time_dtype == kind
     found = index.gather([0], [9], [[2, 1]])
     assert found.time.dtype == kind
-    assert found.time[0].tolist() == [each.item() if hasattr(each, "item") else each for each in times]
+    assert found.time[0].tolist() == [
+        each.item() if hasattr(each, "item") else each for each in times
+    ]
 
 
 def test_temporal_data_is_read() -> None:
-    data = TemporalData(
-        src=torch.tensor([0, 1]), dst=torch.tensor([1, 2]), t=torch.tensor([3, 5])
-    )
+    data = TemporalData(src=torch.tensor([0, 1]), dst=torch.tensor([1, 2]), t=torch.tensor([3, 5]))
     index = TemporalIndex.from_data(data, num_nodes=7, directed=True)
     assert (index.num_nodes, index.num_events, index.directed) == (7, 2, True)
     assert index.count([1, 2, 0], [9, 9, 9]).tolist() == [1, 1, 0]

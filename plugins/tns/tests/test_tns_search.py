@@ -70,7 +70,9 @@ def test_a_search_leaves_its_inputs_alone() -> None:
 def test_without_numba_auto_is_numpy_and_numba_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     index = TemporalIndex([0], [1], [1], engine="auto")
-    monkeypatch.setattr(compiled, "_loops", lambda: pytest.fail("the compiled loops were asked for"))
+    monkeypatch.setattr(
+        compiled, "_loops", lambda: pytest.fail("the compiled loops were asked for")
+    )
     assert index.count([0], [2]).item() == 1
     assert index.gather([0], [2], [[1]]).node.item() == 1
     with pytest.raises(InputError, match=r"engine is 'numba', .* install zoo-tns\[fast\]"):

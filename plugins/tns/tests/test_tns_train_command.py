@@ -17,7 +17,7 @@ from zoo_core.errors import ZooError
 from zoo_tns import train_command
 from zoo_tns.events import load_jodie_csv
 from zoo_tns.model import TemporalGNN
-from zoo_tns.training import TrainingConfig, train_link_prediction
+from zoo_tns.training import Outcome, TrainingConfig, train_link_prediction
 
 SMALL = ("hidden=4", "node_dim=4", "time_dim=4", "k=3")
 QUICK = ("--epochs", "2", "--batch-size", "40", "--lr", "0.01")
@@ -73,6 +73,24 @@ def test_it_prints_a_table_and_goes_on_with_what_is_there(events, tmp_path):
     assert 0 <= float(rows["test AP (%)"]) <= 100
     refused = run(*words, "--no-resume")
     assert "already holds a training" in str(refused.exception)
+
+
+def test_every_setting_reaches_the_training(events, tmp_path, monkeypatch):
+    seen = []
+
+    def stopped(model, data, *, config, out, resume):
+        seen.append((config, out, resume, model.sampler))
+        return Outcome((), 0, 0.0, {}, {}, signal.SIGINT)
+
+    monkeypatch.setattr("zoo_tns.training.trainer.train_link_prediction", stopped)
+    words = ("tns-mean", "--data", events, "--out", tmp_path, *QUICK, "--alpha", 2, "--no-resume")
+    others = ("--order", "shuffled", "--seed", 7, "--checkpoint-every", 9, "--patience")
+    for patience in (0, 3):
+        assert run(*words, *others, patience).exit_code == 128 + signal.SIGINT
+        config = TrainingConfig(
+            2, 40, 0.01, 2.0, patience or None, "shuffled", 7, checkpoint_every=9
+        )
+        assert seen.pop() == (config, tmp_path, False, "tns")
 
 
 def test_a_table_of_other_columns_is_read(tmp_path):

@@ -236,6 +236,17 @@ def test_each_epoch_is_told_and_logged(tmp_path):
     assert 0 <= told[0]["closed_share"] < 1
 
 
+def test_the_log_is_whole_after_every_epoch(tmp_path):
+    lines = []
+
+    def count(record):
+        text = (tmp_path / "log.jsonl").read_text()
+        lines.append([json.loads(line)["epoch"] for line in text.splitlines()])
+
+    train(network(), stream(), out=tmp_path, callbacks=[count])
+    assert lines == [[1], [1, 2], [1, 2, 3]]
+
+
 def test_rates_are_means_over_the_epoch():
     model = network(k=2, sampler="tns", init_rate=2.0, memory=False)
     rates, plain = [], model.expansions[0].forward

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo_tns.checks import Ids, Times
 
-_SMALLEST = 4
+_SMALLEST = 8
 """The capacity of a run that moves for the first time, at least."""
 
 
@@ -134,11 +134,14 @@ def _before(counts: Ids) -> Ids:
 
 def ranges(start: Ids, counts: Ids) -> Ids:
     """Returns start[i], start[i] + 1, ..., counts[i] of them, for each i in turn."""
-    return np.arange(int(counts.sum())) + np.repeat(start - _before(counts), counts)
+    end = np.cumsum(counts)
+    return np.arange(end[-1] if end.size else 0) + np.repeat(start - (end - counts), counts)
 
 
 def resized(array: np.ndarray, size: int, filler: int = 0) -> np.ndarray:
     """Returns a copy with more room at its end."""
-    larger = np.full(size, filler, array.dtype)
+    larger = np.zeros(size, array.dtype)
     larger[: len(array)] = array
+    if filler:
+        larger[len(array) :] = filler
     return larger

@@ -52,7 +52,8 @@ class TemporalSampler(BaseSampler):
             neighbour was reached (the official TGAT code).
         negatives: what `sample_from_edges` draws negative edges from: "nodes", all nodes and, in
             mode "binary", for both endpoints, as torch_geometric does; or "destinations", the nodes
-            that are a destination of some event, while the source stays (the official TGN code).
+            that are a destination of any event, a later one included, while the source stays (the
+            official TGN code).
             The weights of a `NegativeSampling` take precedence.
         seed: of all draws, each worker of a loader having its own stream. The draws are then the
             same in every run, and in every epoch whose workers start anew. None draws from torch's
