@@ -39,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "load_jodie_csv": "zoo_tns.events",
         "load_memory": "zoo_tns.training.saving",
         "read_events": "zoo_tns.events",
+        "replay": "zoo_tns.evaluation",
         "save_picture": "zoo_tns.drawing",
         "save_trained": "zoo_tns.training.saving",
         "to_official": "zoo_tns.official",

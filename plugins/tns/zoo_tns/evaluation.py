@@ -86,8 +86,7 @@ def score_events(
         InputError: unusable data.
     """
     check_events(data)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; expected an integer of at least 1.")
+    checked_batch_size(batch_size)
     negatives.reset()
     model.bind(graph)
     positive, negative = [], []
@@ -150,6 +149,34 @@ def evaluate_part(
         found[name] = evaluate(model, new, graph, negatives, batch_size)
         model.load_memory_state(after)
     return found
+
+
+@torch.no_grad()
+def replay(model: TemporalGNN, data: TemporalData, batch_size: int = 200) -> None:
+    """Takes the events of a stream into a model's memory, without scoring them.
+
+    What training leaves in the memory was made by weights that changed on the way; this makes it
+    by those that the model has. Raw seconds turn small differences of the time encoder's
+    frequencies into large ones of phase, so the two are not close.
+
+    Args:
+        model: on any device; its memory goes on from what it has.
+        data: the events, in order of time.
+        batch_size: events of a batch, which do not see each other.
+
+    Raises:
+        InputError: unusable data.
+    """
+    check_events(data)
+    for src, dst, t, features in batches(data, checked_batch_size(batch_size)):
+        model.update(src, dst, t, features)
+
+
+def checked_batch_size(batch_size: object) -> int:
+    """Returns a number of events; raises InputError for anything else."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; expected an integer of at least 1.")
+    return batch_size
 
 
 @contextmanager

@@ -53,8 +53,8 @@ class TemporalIndex:
             positions 0..E - 1 in the input.
         num_nodes: how many nodes there are; by default one more than the largest id.
         directed: whether an event enters the history of its destination only.
-        engine: "numpy"; "numba", compiled loops from the extra `zoo-tns[fast]`, which search about
-            twice as fast but take a second or two to compile in each process; or "auto", numba
+        engine: "numpy"; "numba", compiled loops from the extra `zoo-tns[fast]`, which take about
+            two thirds of the time but a second or two to compile in each process; or "auto", numba
             where it is installed. Their results are the same.
 
     Raises:

@@ -74,7 +74,7 @@ def _samplers() -> Iterable[Card]:
 
 
 def _models() -> Iterable[Card]:
-    yield _model("tns-tgn", "TGN that samples its neighbours by TNS", _TGN, "tns")
+    yield _model("tns-tgn", "TGN that samples its neighbours by TNS", _TGN, "tns", (_WIKIPEDIA,))
     yield _model("tns-tgat", "TGAT that samples its neighbours by TNS", _TGAT, "tns")
     yield _model("tns-mean", "TNS with the mean aggregator of the paper's equations", _MEAN, "tns")
     yield _model("tgn-recent", "TGN, with the most recent neighbours", _TGN, "recent")
@@ -98,3 +98,15 @@ def _model(
         paper=PAPER,
         weights=weights,
     )
+
+
+_WIKIPEDIA = Weights(
+    tag="wikipedia",
+    source="bundled://tns-tgn.wikipedia/model.safetensors",
+    license="apache-2.0",
+    sha256="2d8942e599fe5d09554d9605fbd8b5a0ad9486cf72c89903bc05c40053d7ee66",
+    size=6292776,
+    config={"num_nodes": 9227, "edge_dim": 0},
+    metrics={"test AP (%)": 97.52, "test accuracy (%)": 90.47, "new-node test AP (%)": 96.76},
+    description="Trained here on the interactions of JODIE's Wikipedia, without edge features.",
+)

@@ -24,6 +24,7 @@ def save_trained(
     folder: str | Path,
     *,
     name: str | None = None,
+    license: str | None = None,
     metrics: Mapping[str, float] | None = None,
     description: str | None = None,
 ) -> Path:
@@ -33,6 +34,7 @@ def save_trained(
         model: any `TemporalGNN`.
         folder: where to.
         name: the card that it is of, such as "tns-tgn"; not needed for what `zoo.load` made.
+        license: the SPDX identifier of the weights' licence, in lower case.
         metrics: what was measured, as for `zoo.save`.
         description: one line on how the weights came to be.
 
@@ -44,6 +46,7 @@ def save_trained(
         folder,
         name=name,
         config=asdict(model.settings),
+        license=license,
         metrics=metrics,
         description=description,
     )
