@@ -230,7 +230,7 @@ def _appended(
     data: TemporalData, asked: list[Tensor], k: int, engine: Engine = "numpy"
 ) -> Iterator[Subgraph]:
     index = TemporalIndex([], [], [], num_nodes=data.num_nodes, engine=engine)
-    local = torch.empty(data.num_nodes, dtype=torch.int64)
+    local = np.empty(data.num_nodes, np.int64)
     recent = torch.arange(1, k + 1)
     for nodes, batch in zip(asked, slices(data), strict=True):
         if index.num_events:
@@ -246,27 +246,29 @@ def _by_time(data: TemporalData, asked: list[Tensor], k: int) -> Iterator[Subgra
     # By the number of an event, since a batch may begin in the middle of equal times.
     order = torch.arange(data.num_events)
     index = TemporalIndex(data.src, data.dst, order, num_nodes=data.num_nodes)
-    local = torch.empty(data.num_nodes, dtype=torch.int64)
+    local = np.empty(data.num_nodes, np.int64)
     recent = torch.arange(1, k + 1)
     for nodes, batch in zip(asked, slices(data), strict=True):
         yield _subgraph(index, nodes, torch.full((len(nodes),), batch.start), recent, local)
 
 
 def _subgraph(
-    index: TemporalIndex, nodes: Tensor, times: Tensor, recent: Tensor, local: Tensor
+    index: TemporalIndex, nodes: Tensor, times: Tensor, recent: Tensor, local: np.ndarray
 ) -> Subgraph:
     """Returns nodes, edges among them and events, as `LastNeighborLoader` does."""
     found = index.gather(nodes, times, recent.expand(len(nodes), -1))
-    real = found.mask.view(-1).nonzero().squeeze(1)
-    neighbor, edge_id = found.node.view(-1)[real], found.edge_id.view(-1)[real]
-    target = nodes[real // len(recent)]
+    mask = found.mask.numpy()
+    neighbor, edge_id = found.node.numpy()[mask], found.edge_id.numpy()[mask]
     # Marks tell the distinct nodes in order without sorting them.
-    marked = torch.zeros(len(local), dtype=torch.bool)
-    marked[nodes] = True
+    marked = np.zeros(len(local), bool)
+    marked[nodes.numpy()] = True
     marked[neighbor] = True
-    n_id = marked.nonzero().squeeze(1)
-    local[n_id] = torch.arange(len(n_id))
-    return n_id, torch.stack((local[neighbor], local[target])), edge_id
+    n_id = marked.nonzero()[0]
+    local[n_id] = np.arange(len(n_id))
+    edges = np.empty((2, len(neighbor)), np.int64)
+    local.take(neighbor, out=edges[0])
+    edges[1] = local[nodes.numpy()].repeat(mask.sum(1))
+    return torch.from_numpy(n_id), torch.from_numpy(edges), torch.from_numpy(edge_id)
 
 
 def _gather_all(index: TemporalIndex, batches: Queries, positions: list[Tensor]) -> list[object]:
