@@ -115,7 +115,7 @@ def test_wikipedia_keeps_a_model_that_loads_and_scores_what_it_says(tmp_path, mo
     (tmp_path / "jodie-wikipedia").mkdir()
     context = Context(seeds=(0,), folder=tmp_path / "out", data_root=tmp_path)
     rows = list(wikipedia.run(context))
-    assert [row["sampling"] for row in rows] == [RECENT.name, TNS.name]
+    assert [row["sampling"] for row in rows] == [TNS.name, RECENT.name]
     assert all(0 < row["ban AUC"] < 100 for row in rows)
     model = zoo.load(tmp_path / "out" / "tns-tgn.wikipedia")
     model.bind(TemporalGraph.from_data(split.data, split.num_nodes))
@@ -183,6 +183,20 @@ def test_learned_rates_are_to_be_open_different_and_not_worse_by_a_point():
     assert not learned_rates.check(_learned(gap=-1.5))[0]
     assert not learned_rates.check(_learned(closed=0.9))[0]
     assert not learned_rates.check(_learned(spread=0.0))[0]
+
+
+def test_both_backbones_run_with_and_without_edge_features(tmp_path, monkeypatch):
+    plain = _split()
+    rated = plain.data[:]
+    rated.msg = torch.ones(len(rated.src), 1)
+    splits = {backbones.WIKIPEDIA: plain, backbones.BITCOIN: chronological_split(rated)}
+    monkeypatch.setattr(backbones, "first_events", lambda context, name, events: splits[name])
+    monkeypatch.setattr(backbones, "EPOCHS", 1)
+    rows = list(backbones.run(_context(tmp_path, seeds=1)))
+    assert len(rows) == 2 * sum(len(each[1]) for each in backbones.VARIANTS.values())
+    assert {(row["backbone"], row["data"]) for row in rows} == {
+        (backbone, data) for backbone in backbones.VARIANTS for data in splits
+    }
 
 
 def _backbones(over_uniform: float = 5, over_recent: float = 0) -> list[dict[str, Any]]:

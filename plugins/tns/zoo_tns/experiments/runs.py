@@ -8,11 +8,12 @@ its own. So differences are taken seed by seed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
+from joblib import Parallel, delayed
 
 from zoo_core.errors import ZooWarning
 from zoo_core.experiment import Context
@@ -21,6 +22,7 @@ from zoo_tns.model import TemporalGNN
 from zoo_tns.splits import EventSplit
 from zoo_tns.training import Outcome, TrainingConfig, train_link_prediction
 
+_Result = TypeVar("_Result")
 SMALL: Final[Mapping[str, Any]] = {
     "node_dim": 32,
     "time_dim": 32,
@@ -77,21 +79,40 @@ def compared(
     **training: Any,
 ) -> Iterator[dict[str, Any]]:
     """Yields a row for each stream, variant and seed."""
-    every = [
-        (name, split, variant, seed)
+    jobs = [
+        (name, split, variant, seed, shared, training)
         for name, split in splits.items()
         for variant in variants
         for seed in context.seeds
     ]
+    return side_by_side(context, _compared, jobs)
+
+
+def _compared(
+    name: str,
+    split: EventSplit,
+    variant: Variant,
+    seed: int,
+    shared: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    model, outcome = trained(split, variant, seed, shared, **training)
+    return {"data": name, "sampling": variant.name, "seed": seed, **row(model, split, outcome)}
+
+
+def side_by_side(
+    context: Context, function: Callable[..., _Result], jobs: Sequence[tuple[Any, ...]]
+) -> Iterator[_Result]:
+    """Yields a function's results for each job, in their order; each runs on a core of its own."""
+    found = Parallel(n_jobs=-1, return_as="generator")(
+        delayed(_alone)(function, job) for job in jobs
+    )
+    return context.progress(found, "training", len(jobs))
+
+
+def _alone(function: Callable[..., _Result], job: tuple[Any, ...]) -> _Result:
     with one_thread():
-        for name, split, variant, seed in context.progress(every, "training"):
-            model, outcome = trained(split, variant, seed, shared, **training)
-            yield {
-                "data": name,
-                "sampling": variant.name,
-                "seed": seed,
-                **row(model, split, outcome),
-            }
+        return function(*job)
 
 
 def trained(

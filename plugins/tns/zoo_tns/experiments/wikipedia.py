@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from zoo_core.experiment import Context
-from zoo_core.threads import one_thread
 from zoo_tns.evaluation import evaluate_part, replay
 from zoo_tns.events import load_dataset
 from zoo_tns.experiments.pairs import difference
-from zoo_tns.experiments.runs import RECENT, TNS, row, trained
+from zoo_tns.experiments.runs import RECENT, TNS, Variant, row, side_by_side, trained
 from zoo_tns.experiments.streams import WIKIPEDIA
 from zoo_tns.graph import TemporalGraph
 from zoo_tns.model import TemporalGNN
@@ -27,27 +27,31 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
     """Trains both for links and then a decoder of bans; keeps TNS's model of the first seed."""
     data = load_dataset(WIKIPEDIA, context.data(WIKIPEDIA).parent)
     split = chronological_split(data)
-    every = [(variant, seed) for seed in context.seeds for variant in (RECENT, TNS)]
-    with one_thread():
-        for variant, seed in context.progress(every, "training"):
-            model, outcome = trained(
-                split, variant, seed, shared={}, epochs=EPOCHS, lr=LEARNING_RATE
-            )
-            measured = row(model, split, outcome)
-            if variant is TNS and seed == context.seeds[0]:
-                _keep(model, split, context)
-            model.reset_memory()
-            nodes = train_node_classification(model, data, seed=seed, progress=False)
-            yield {
-                "sampling": variant.name,
-                "seed": seed,
-                **measured,
-                "ban AUC": 100 * nodes.test_auc,
-                "best epoch": outcome.best_epoch,
-            }
+    jobs = [
+        (split, variant, seed, context.out if variant is TNS and seed == context.seeds[0] else None)
+        for seed in context.seeds
+        for variant in (TNS, RECENT)
+    ]
+    yield from side_by_side(context, _measured, jobs)
 
 
-def _keep(model: TemporalGNN, split: EventSplit, context: Context) -> None:
+def _measured(split: EventSplit, variant: Variant, seed: int, kept: Path | None) -> dict[str, Any]:
+    model, outcome = trained(split, variant, seed, shared={}, epochs=EPOCHS, lr=LEARNING_RATE)
+    measured = row(model, split, outcome)
+    if kept is not None:
+        _keep(model, split, kept)
+    model.reset_memory()
+    nodes = train_node_classification(model, split.data, seed=seed, progress=False)
+    return {
+        "sampling": variant.name,
+        "seed": seed,
+        **measured,
+        "ban AUC": 100 * nodes.test_auc,
+        "best epoch": outcome.best_epoch,
+    }
+
+
+def _keep(model: TemporalGNN, split: EventSplit, folder: Path) -> None:
     """Saves a model with the scores that its weights have by themselves, memory replayed."""
     graph = TemporalGraph.from_data(split.data, split.num_nodes)
     model.bind(graph).reset_memory()
@@ -63,7 +67,7 @@ def _keep(model: TemporalGNN, split: EventSplit, context: Context) -> None:
     }
     save_trained(
         model,
-        context.out / "tns-tgn.wikipedia",
+        folder / "tns-tgn.wikipedia",
         name="tns-tgn",
         license="apache-2.0",
         metrics={name: round(100 * value, 2) for name, value in metrics.items()},
