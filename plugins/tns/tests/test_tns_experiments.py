@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -26,7 +27,16 @@ from zoo_tns.experiments import (
     wikipedia,
 )
 from zoo_tns.experiments.pairs import difference
-from zoo_tns.experiments.runs import MEASURES, RECENT, TNS, UNIFORM, Variant, compared, expanded
+from zoo_tns.experiments.runs import (
+    MEASURES,
+    RECENT,
+    TNS,
+    UNIFORM,
+    Variant,
+    compared,
+    expanded,
+    trained,
+)
 from zoo_tns.splits import EventSplit, chronological_split
 
 _TINY = {"node_dim": 4, "time_dim": 4, "hidden": 4, "k": 3, "memory": False}
@@ -66,6 +76,8 @@ def test_a_difference_is_taken_seed_by_seed_with_students_interval():
     assert (found.low, found.high) == pytest.approx((2 - found.half, 2 + found.half))
     assert str(found) == "+2.0 ± 2.5"
     assert math.isnan(difference(rows[::3], "one", "two", data="a").half)
+    with pytest.raises(InputError, match="one has several rows of one seed"):
+        difference([*rows, rows[0]], "one", "two", data="a")
     with pytest.raises(InputError, match="one and two have not the same seeds"):
         difference(rows[1:], "one", "two", data="a")
 
@@ -113,9 +125,9 @@ def test_wikipedia_keeps_a_model_that_loads_and_scores_what_it_says(tmp_path, mo
     monkeypatch.setattr(wikipedia, "load_dataset", lambda name, root: split.data)
     monkeypatch.setattr(wikipedia, "EPOCHS", 1)
     (tmp_path / "jodie-wikipedia").mkdir()
-    context = Context(seeds=(0,), folder=tmp_path / "out", data_root=tmp_path)
+    context = Context(seeds=(0, 1), folder=tmp_path / "out", data_root=tmp_path)
     rows = list(wikipedia.run(context))
-    assert [row["sampling"] for row in rows] == [TNS.name, RECENT.name]
+    assert [row["sampling"] for row in rows] == 2 * [TNS.name, RECENT.name]
     assert all(0 < row["ban AUC"] < 100 for row in rows)
     model = zoo.load(tmp_path / "out" / "tns-tgn.wikipedia")
     model.bind(TemporalGraph.from_data(split.data, split.num_nodes))
@@ -123,6 +135,31 @@ def test_wikipedia_keeps_a_model_that_loads_and_scores_what_it_says(tmp_path, mo
     replay(model, split.val)
     found = evaluate_part(model, split, "test", model.graph)["test"]["ap"]
     assert model.zoo.weights.metrics["test AP (%)"] == pytest.approx(100 * found, abs=0.006)
+
+
+def test_alpha_reaches_the_optimizer():
+    moved = []
+    for alpha in (0.0, 1.0):
+        model, _ = trained(_split(), Variant("TNS", {"sampler": "tns"}, alpha), 0, _TINY, epochs=1)
+        moved.append(abs(model.expansions[0].aggregator.last.bias.item() - 1))
+    assert moved[0] == 0
+    assert moved[1] > 1e-4
+
+
+def test_one_rate_for_all_has_no_spread_between_the_bounds():
+    split = _split()
+    model, _ = trained(split, TNS, 0, _TINY, epochs=1)
+    last = model.expansions[0].aggregator.last
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(13.0)  # about the bound of many histories
+    assert learned_rates.free_spread(model, split)[learned_rates.FREE] < 1e-6
+    test = split.test
+    assert model.rates(test.src, test.t).std() > 0.1
+    with torch.no_grad():
+        last.weight.normal_()
+        last.bias.fill_(3.0)
+    assert learned_rates.free_spread(model, split)[learned_rates.FREE] > 0.01
 
 
 def _recent(gap: float) -> list[dict[str, Any]]:
@@ -174,7 +211,7 @@ def _learned(gap: float = 0, closed: float = 0.1, spread: float = 0.1) -> list[d
         }
     )
     for row in rows:
-        row |= {"closed gates": closed, "spread of rates": spread}
+        row |= {"closed gates": closed, "spread between bounds": spread}
     return rows
 
 
@@ -265,7 +302,64 @@ def test_preference_is_measured_against_the_same_rate():
         return [{"rates": name, "seed": 0, "tau": tau} for name, tau in [*pairs, *same]]
 
     assert preference.check(rows(0.3, 0.6))[0]
+    mixed = rows(0.4, 0.6)
+    for row in mixed:
+        if row["rates"] == "23, 23":
+            row["tau"] = 0.3
+    assert not preference.check(mixed)[0]
     assert not preference.check(rows(0.5, 0.5))[0]
+
+
+def test_preference_ranks_losses_of_other_trainings(tmp_path, monkeypatch):
+    split = _split()
+    seen = []
+
+    class Losses(NamedTuple):
+        values: torch.Tensor
+
+        def losses(self) -> torch.Tensor:
+            return self.values
+
+    def trained(split: Any, variant: Variant, start: int) -> tuple[Any, None]:
+        seen.append((variant.model["rate"], start))
+        return SimpleNamespace(graph=None, key=seen[-1]), None
+
+    def scored(model: Any, *rest: Any) -> Losses:
+        generator = torch.Generator().manual_seed(hash(model.key) % 2**31)
+        return Losses(torch.randn(200, generator=generator))
+
+    monkeypatch.setattr(preference, "first_events", lambda context, name: split)
+    monkeypatch.setattr(preference, "trained", trained)
+    monkeypatch.setattr(preference, "score_events", scored)
+    rows = list(preference.run(_context(tmp_path)))
+    assert len(set(seen)) == len(seen) == 2 * 2 * len(preference.RATES)
+    # Losses of different trainings are unrelated here; of one with itself tau would be 1.
+    assert all(abs(row["tau"]) < 0.3 for row in rows)
+    assert {row["weights"] for row in rows} == {"same", "other"}
+
+
+@pytest.mark.parametrize("check", ["backbones", "budget", "wikipedia"])
+def test_a_gain_within_its_interval_is_none(check):
+    noisy = (-4.0, 9.0, 1.0)
+    if check == "wikipedia":
+        rows = [
+            {"sampling": name, "seed": seed, **dict.fromkeys(MEASURES, value), "ban AUC": value}
+            for name, gaps in ((TNS.name, noisy), (RECENT.name, (0.0,) * 3))
+            for seed, value in enumerate(gaps)
+        ]
+        assert not wikipedia.check(rows)[0]
+    elif check == "budget":
+        aps = {("a", TNS.name): noisy, ("a", RECENT.name): (0.0,) * 3}
+        rows = [
+            row for size in budget.BUDGETS for row in _rows(aps, "new-node test accuracy", S=size)
+        ]
+        assert not budget.check(rows)[0]
+    else:
+        rows = _backbones()
+        for row in rows:
+            if row["sampling"] == TNS.name:
+                row["test AP"] = row["test AP"] + (40.0 if row["seed"] else -4.0)
+        assert not backbones.check(rows)[0]
 
 
 def test_wikipedia_needs_every_measure_beyond_its_interval():

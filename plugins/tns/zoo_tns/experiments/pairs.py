@@ -59,13 +59,15 @@ def difference(
         **fixed: values of other columns.
 
     Raises:
-        InputError: the two have not the same seeds.
+        InputError: the two have not the same seeds, each once.
     """
     found = []
     for name in (first, second):
         where = {column: name, **fixed}
         seeds = values(rows, "seed", **where)
         found.append(dict(zip(seeds, values(rows, measure, **where), strict=True)))
+        if len(found[-1]) != len(seeds):
+            raise InputError(f"{name} has several rows of one seed.")
     if not found[0] or found[0].keys() != found[1].keys():
         raise InputError(f"{first} and {second} have not the same seeds.")
     gaps = np.array([found[0][seed] - found[1][seed] for seed in found[0]])

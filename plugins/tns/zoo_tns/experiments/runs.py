@@ -76,11 +76,12 @@ def compared(
     splits: Mapping[str, EventSplit],
     variants: Sequence[Variant],
     shared: Mapping[str, Any] = SMALL,
+    also: Callable[[TemporalGNN, EventSplit], dict[str, Any]] | None = None,
     **training: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each stream, variant and seed."""
+    """Yields a row for each stream, variant and seed; `also` adds to it what else is measured."""
     jobs = [
-        (name, split, variant, seed, shared, training)
+        (name, split, variant, seed, shared, also, training)
         for name, split in splits.items()
         for variant in variants
         for seed in context.seeds
@@ -94,10 +95,12 @@ def _compared(
     variant: Variant,
     seed: int,
     shared: Mapping[str, Any],
+    also: Callable[[TemporalGNN, EventSplit], dict[str, Any]] | None,
     training: Mapping[str, Any],
 ) -> dict[str, Any]:
     model, outcome = trained(split, variant, seed, shared, **training)
-    return {"data": name, "sampling": variant.name, "seed": seed, **row(model, split, outcome)}
+    which = {"data": name, "sampling": variant.name, "seed": seed}
+    return which | row(model, split, outcome) | (also(model, split) if also else {})
 
 
 def side_by_side(
@@ -145,8 +148,8 @@ def trained(
 def row(model: TemporalGNN, split: EventSplit, outcome: Outcome) -> dict[str, Any]:
     """Returns the columns of `MEASURES`: of the test, and of the rates in the last epoch.
 
-    The spread is the standard deviation of the rates of the test events' sources and destinations,
-    in the best epoch; None where sampling has no rate.
+    The spread is the standard deviation of the rates of the test events' sources and destinations
+    in the best epoch, those held to 1 or to their upper bound included; None without rates.
     """
     last = outcome.history[-1]
     spread = None
