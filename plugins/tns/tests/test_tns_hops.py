@@ -13,6 +13,8 @@ from tns_sampling import DETERMINISTIC, subgraph
 from tns_streams import Stream, queries, streams
 from torch_geometric.sampler import NodeSamplerInput, SamplerOutput
 
+from zoo_core.errors import InputError
+from zoo_tns.index import TemporalIndex
 from zoo_tns.samplers import RecentSampler, TemporalSampler, TNSSampler, UniformSampler
 
 
@@ -149,3 +151,36 @@ def test_metadata_are_what_loaders_read() -> None:
     found = sampled(RecentSampler(1), Stream([0], [1], [1]), [0, 1], [5, 6])
     assert found.metadata[0].tolist() == [100, 101]
     assert found.metadata[1].tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("edge_id", [[5] * 5, [5, 5, 6, 6, 6]])
+def test_events_of_one_id_stay_apart(edge_id) -> None:
+    index = TemporalIndex([0] * 5, [1, 2, 3, 4, 4], [1, 2, 3, 4, 4], edge_id=edge_id)
+    seeds = NodeSamplerInput(None, torch.tensor([0]), torch.tensor([9]))
+    found = TNSSampler(3, rate=1.5).bind(index).sample_from_nodes(seeds)
+    # Positions 1, 2.5 and 4; those of node 4 at time 4 are one, since nothing tells them apart.
+    assert found.node[found.row].tolist() == [4, 3, 2]
+    assert found.edge.tolist() == [edge_id[each] for each in (4, 2, 1)]
+    assert found.metadata[2].edge_time.tolist() == [4, 3, 2]
+    assert found.metadata[2].edge_weight.tolist() == [1.5, 0.5, 1.0]
+
+
+def test_events_of_one_id_and_neighbour_differ_in_their_times() -> None:
+    index = TemporalIndex([0, 0], [1, 1], [1, 2], edge_id=[5, 5])
+    seeds = NodeSamplerInput(None, torch.tensor([0]), torch.tensor([9]))
+    found = TNSSampler(2).bind(index).sample_from_nodes(seeds)
+    assert found.metadata[2].edge_time.tolist() == [2, 1]
+    assert found.metadata[2].edge_weight.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "times", "message"),
+    [
+        (torch.zeros(1, dtype=torch.int64), torch.ones(2), "times has length 2; expected 1"),
+        (torch.zeros(1), torch.ones(1), "seeds are of type float32"),
+    ],
+)
+def test_seeds_that_are_none(nodes, times, message) -> None:
+    sampler = RecentSampler(1).bind(Stream([0], [1], [1]).index())
+    with pytest.raises(InputError, match=message):
+        sampler.sample_from_nodes(NodeSamplerInput(None, nodes, times))

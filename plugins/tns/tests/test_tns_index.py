@@ -46,9 +46,8 @@ def test_positions_count_back_from_the_most_recent(engine, data) -> None:
     ]
     assert rows(found) == expected
     again = of.lookup(nodes, of.count(nodes, times), positions)
-    for one, other in zip(found[:4], again[:4], strict=True):
+    for one, other in zip(found, again, strict=True):
         assert torch.equal(one, other)
-    assert found.weight is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tns_streams import Stream, streams
+from tns_streams import Stream, assert_same, streams
 
 from zoo_core.errors import InputError
 from zoo_tns.index import TemporalIndex
-
-
-def everything(index: TemporalIndex) -> list[list[torch.Tensor]]:
-    """Returns the whole history of every node, asked after all events and at each of them."""
-    found = []
-    for time in [*sorted(set(index._histories.time.tolist())), 2.0**62]:
-        nodes = torch.arange(index.num_nodes)
-        positions = torch.arange(1, 80).repeat(index.num_nodes, 1)
-        found.append(list(index.gather(nodes, [time] * len(nodes), positions)[:4]))
-    return found
-
-
-def assert_same(one: TemporalIndex, other: TemporalIndex) -> None:
-    assert (one.num_nodes, one.num_events) == (other.num_nodes, other.num_events)
-    assert one.time_dtype == other.time_dtype
-    for mine, theirs in zip(everything(one), everything(other), strict=True):
-        for a, b in zip(mine, theirs, strict=True):
-            assert torch.equal(a, b)
 
 
 def built(stream: Stream) -> TemporalIndex:
@@ -131,6 +112,15 @@ def test_integers_that_are_no_float_are_refused_among_floats() -> None:
         index.append([0], [1], [2**53 + 1])
     index.append([0], [1], [2**53])
     assert index.count([0], [2**53 + 1]).item() == 2
+
+
+def test_ids_of_events_do_not_count_beyond_the_largest_integer() -> None:
+    index = TemporalIndex([0], [1], [1], edge_id=[2**63 - 2])
+    assert index.num_edge_ids == 2**63 - 1
+    with pytest.raises(InputError, match=f"edge_id cannot count on from {2**63 - 2}, the largest"):
+        index.append([0], [1], [2])
+    index.append([0], [1], [2], edge_id=[4])
+    assert index.gather([0], [9], [[1, 2]]).edge_id.tolist() == [[4, 2**63 - 2]]
 
 
 @pytest.mark.parametrize("late", [False, True])

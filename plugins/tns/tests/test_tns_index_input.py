@@ -30,6 +30,12 @@ NAN, INF = float("nan"), float("inf")
         (([True], [1], [1]), "src are of type bool; expected integers"),
         (([0], ["a"], [1]), "dst are of type <U1; expected integers"),
         (([0], [None], [1]), "dst are of type object; expected integers"),
+        (([0], [1], [[1], [1, 2]]), "t is no array of numbers"),
+        (("01", [1], [1]), r"src has shape \[\]; expected one dimension"),
+        (([0], torch.ones(1, device="meta"), [1]), "dst is on the meta device, without values"),
+        (([0], [1], torch.ones(1, device="meta")), "t is on the meta device, without values"),
+        (([0], torch.ones(1).to_sparse(), [1]), "dst is no array of numbers"),
+        (([0], [torch.ones(1, requires_grad=True)], [1]), "dst is no array of numbers"),
         (([0], np.array([2**63], np.uint64), [1]), "dst has the id 9223372036854775808"),
         (([0], [1], [NAN]), "t has NaN or infinite values"),
         (([0], [1], [-INF]), "t has NaN or infinite values"),
@@ -103,6 +109,8 @@ def test_queries_that_are_none(index, ask, nodes, times, message) -> None:
         ([1], r"has shape \[1\]; expected \[1, K\]"),
         ([[1], [1]], r"has shape \[2, 1\]; expected \[1, K\]"),
         ([[True]], "are of type bool"),
+        ([[1, 2], [1]], "is no array of numbers"),
+        (torch.ones(1, 1, device="meta"), "is on the meta device"),
     ],
 )
 def test_positions_that_are_none(index, positions, message) -> None:
@@ -145,7 +153,7 @@ def test_an_empty_batch_gives_empty_results(nodes, events) -> None:
     index = TemporalIndex([0, 1][:events], [1, 2][:events], [3, 5][:events])
     assert index.count(nodes, []).shape == (0,)
     found = index.gather(nodes, [], torch.zeros(0, 5, dtype=torch.int64))
-    assert [each.shape for each in found[:4]] == [(0, 5)] * 4
+    assert [each.shape for each in found] == [(0, 5)] * 4
     window = index.window(nodes, [], 3)
     assert window.offsets.tolist() == [0]
     assert window.node.shape == (0,)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,10 @@ from torch_geometric.sampler import BaseSampler, NodeSamplerInput
 import zoo
 from zoo_core.errors import InputError
 from zoo_core.interfaces import Sampler
+from zoo_tns.graph import TemporalGraph
 from zoo_tns.index import TemporalIndex
+from zoo_tns.model import TemporalGNN
+from zoo_tns.neighbors import Neighbors, WeightedNeighbors
 from zoo_tns.samplers import (
     ExpandedSampler,
     RecentSampler,
@@ -42,7 +47,7 @@ def test_the_first_hop_reads_what_a_loop_reads(name, data) -> None:
         size = len(expected)
         assert entries == [entry for entry, _ in expected] + [NOTHING] * (len(entries) - size)
         weights = [weight for _, weight in expected]
-        if found.weight is None:
+        if isinstance(found, Neighbors):
             assert weights == [None] * size
         else:
             assert found.weight[query, :size].tolist() == pytest.approx(weights, abs=1e-12)
@@ -89,7 +94,10 @@ def test_the_rate_may_be_a_function_whose_gradient_the_weights_carry() -> None:
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (torch.ones(3), r"rate returned no tensor of shape \[1\]"),
+        (torch.ones(3), r"rate returned no tensor of shape \[1\] or \[1, L\]"),
+        (torch.ones(2, 1), r"rate returned no tensor of shape \[1\] or \[1, L\]"),
+        (torch.ones(1, 1, 1), r"rate returned no tensor of shape \[1\] or \[1, L\]"),
+        (torch.ones(1, 0), "rate returned the rates of 0 layers, but k has 1 hops"),
         (1.0, r"rate returned no tensor of shape \[1\]"),
         (torch.tensor([0.5]), "rate has values below 1"),
         (torch.tensor([float("nan")]), "rate has values below 1 or not finite"),
@@ -99,6 +107,83 @@ def test_a_function_that_returns_no_rates_is_refused(returned, message) -> None:
     sampler = TNSSampler(3, rate=lambda nodes, times: returned).bind(LINE.index())
     with pytest.raises(InputError, match=message):
         sampler.sample([0], [5])
+
+
+def subgraph(sampler: TemporalSampler, nodes: list[int], times: list[int]) -> list[list]:
+    found = sampler.sample_from_nodes(
+        NodeSamplerInput(None, torch.tensor(nodes), torch.tensor(times))
+    )
+    weight = found.metadata[2].edge_weight
+    return [each.tolist() for each in (found.node, found.row, found.col, found.edge, weight)]
+
+
+def test_the_last_layer_of_rates_is_that_of_the_seeds() -> None:
+    index = LINE.index()
+    layers = torch.tensor([[9.0, 1.25, 2.5]])
+    each = TNSSampler([3, 3], rate=lambda nodes, times: layers.expand(len(nodes), -1))
+    given = TNSSampler([3, 3], rate=[2.5, 1.25])
+    reversed_ = TNSSampler([3, 3], rate=[1.25, 2.5])
+    asked = ([0, 3], [12, 9])
+    assert subgraph(each.bind(index), *asked) == subgraph(given.bind(index), *asked)
+    assert subgraph(each.bind(index), *asked) != subgraph(reversed_.bind(index), *asked)
+
+
+def test_a_model_gives_the_rates_of_all_hops() -> None:
+    torch.manual_seed(0)
+    index = LINE.index()
+    model = TemporalGNN(edge_dim=0, node_dim=4, time_dim=4, hidden=4, layers=2, k=3, memory=False)
+    model.bind(TemporalGraph(index))
+    model.hold_rate(1.75)
+    sampler = TNSSampler([3, 3], rate=model.rates).bind(index)
+    held = TNSSampler([3, 3], rate=1.75).bind(index)
+    assert subgraph(sampler, [0, 3], [12, 9]) == subgraph(held, [0, 3], [12, 9])
+    deeper = TNSSampler([3, 3, 3], rate=model.rates).bind(index)
+    with pytest.raises(InputError, match="rates of 2 layers, but k has 3 hops"):
+        deeper.sample([0], [12])
+
+
+def test_only_interpolating_samplers_give_weights() -> None:
+    index = LINE.index()
+    node, edge_id, time, mask = RecentSampler(2).bind(index).sample([0], [12])
+    assert (node.tolist(), edge_id.tolist(), time.tolist()) == ([[2, 1]], [[11, 10]], [[11, 10]])
+    assert mask.all()
+    assert isinstance(ExpandedSampler(2).bind(index).sample([0], [12]), Neighbors)
+    for sampler in (ExpandedSampler(2, rate=1.5), ExpandedSampler(2, short="clip"), TNSSampler(2)):
+        found = sampler.bind(index).sample([0], [12])
+        assert isinstance(found, WeightedNeighbors)
+        *_, weight = found
+        assert weight.sum().item() == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "config"),
+    [
+        ("recent", {"k": np.int64(2), "window": np.float32(4)}, {"k": 2, "window": 4.0}),
+        ("recent", {"k": [np.int32(2), 3], "window": np.int64(4)}, {"k": [2, 3], "window": 4}),
+        ("uniform", {"k": np.uint8(2), "seed": np.int64(5)}, {"k": 2, "seed": 5}),
+        ("tns", {"k": np.int16(2), "rate": np.float32(1.5)}, {"k": 2, "rate": 1.5}),
+        ("expanded", {"k": (2, 3), "rate": np.int64(3)}, {"k": [2, 3], "rate": 3}),
+    ],
+)
+def test_numbers_of_numpy_become_plain_ones(name, given, config, tmp_path) -> None:
+    sampler = zoo.load(name, **given)
+    kept = {each: getattr(sampler, each) for each in config}
+    assert json.loads(json.dumps(kept)) == kept == config
+    assert list(map(type, kept.values())) == list(map(type, config.values()))
+    zoo.save(sampler, tmp_path / "saved")
+    again = zoo.load(str(tmp_path / "saved"))
+    assert {each: getattr(again, each) for each in config} == config
+    assert again.bind(LINE.index()).sample([0], [12]).mask.any()
+
+
+def test_seeds_may_be_views_and_read_only() -> None:
+    index = LINE.index()
+    nodes, times = np.arange(6)[::-1], np.arange(24)[::-4]
+    frozen = nodes.copy()
+    frozen.flags.writeable = False
+    plain = RecentSampler(2).bind(index).sample(nodes.tolist(), times.tolist())
+    for seeds in (nodes, frozen, torch.from_numpy(nodes.copy())):
+        assert rows(RecentSampler(2).bind(index).sample(seeds, times)) == rows(plain)
 
 
 def test_enormous_rates_reach_nothing_but_the_most_recent() -> None:
@@ -135,6 +220,11 @@ def test_binding_takes_whatever_holds_events() -> None:
         ([0.5], [1], "seeds are of type float64"),
         ([0], [1, 2], "seed_times has length 2; expected 1"),
         ([0], [float("nan")], "seed_times has NaN"),
+        (torch.zeros(1, dtype=torch.int64, device="meta"), [1], "seeds is on the meta device"),
+        ([0], torch.zeros(1, device="meta"), "seed_times is on the meta device"),
+        ([[0], [0, 1]], [1], "seeds is no array of numbers"),
+        ("ab", [1], r"seeds has shape \[\]"),
+        (["a"], [1], "seeds are of type <U1"),
     ],
 )
 def test_seeds_that_are_none(seeds, times, message) -> None:

@@ -149,6 +149,22 @@ def test_what_edges_cannot_be(index) -> None:
     given.input_type = ("user", "edits", "page")
     with pytest.raises(InputError, match="expected a graph with one type of nodes"):
         sampler.sample_from_edges(given)
+    for name, value, message in [
+        ("row", torch.tensor([0, 1, NODES]), f"edge_label_index has the id {NODES}, but there are"),
+        ("col", torch.tensor([0, 1, -1]), "edge_label_index has the negative id -1"),
+        ("col", torch.tensor([0, 1]), "edge_label_index has length 2; expected 3"),
+        (
+            "row",
+            torch.zeros(3, dtype=torch.int64, device="meta"),
+            "edge_label_index is on the meta",
+        ),
+        ("time", torch.tensor([1, 2, float("nan")]), "edge_label_time has NaN"),
+        ("time", torch.zeros(3, device="meta"), "edge_label_time is on the meta device"),
+    ]:
+        given = seeds()
+        setattr(given, name, value)
+        with pytest.raises(InputError, match=message):
+            sampler.sample_from_edges(given, NegativeSampling("binary"))
     nothing = TemporalIndex([], [], [], num_nodes=NODES)
     with pytest.raises(InputError, match="the index has no events"):
         RecentSampler(1, negatives="destinations").bind(nothing).sample_from_edges(

@@ -63,7 +63,7 @@ def subgraph(
         reached, found = len(nodes), []
         for target in frontier:
             seed, node, time = nodes[target]
-            weights: dict[int, float] = {}
+            weights: dict[Entry, float] = {}
             for (other, event, when), weight in columns(sampler, stream, node, time, hop):
                 if weight == 0:
                     continue
@@ -73,12 +73,15 @@ def subgraph(
                 edge = (nodes.index(key), target, event, when)
                 if weight is None:
                     found.append((*edge, None))
-                elif event in weights:
-                    weights[event] += weight
+                elif (other, event, when) in weights:
+                    weights[other, event, when] += weight
                 else:
-                    weights[event] = weight
+                    weights[other, event, when] = weight
                     found.append(edge)
-            found = [(*each, weights[each[2]]) if len(each) == 4 else each for each in found]
+            found = [
+                each if len(each) == 5 else (*each, weights[nodes[each[0]][1], *each[2:]])
+                for each in found
+            ]
         edges += found
         num_nodes.append(len(nodes) - reached)
         num_edges.append(len(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from hypothesis import strategies as st
 
 from zoo_tns.index import TemporalIndex
@@ -56,6 +57,24 @@ def rows(found: Neighbors) -> list[list[Entry]]:
     assert found.mask.equal(found.node >= 0)
     columns = (found.node.tolist(), found.edge_id.tolist(), found.time.tolist())
     return [list(zip(*row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def everything(index: TemporalIndex) -> list[list[torch.Tensor]]:
+    """Returns the whole history of every node, asked after all events and at each of them."""
+    found = []
+    for time in [*sorted(set(index._histories.time.tolist())), 2.0**62]:
+        nodes = torch.arange(index.num_nodes)
+        positions = torch.arange(1, 80).repeat(index.num_nodes, 1)
+        found.append(list(index.gather(nodes, [time] * len(nodes), positions)))
+    return found
+
+
+def assert_same(one: TemporalIndex, other: TemporalIndex) -> None:
+    assert (one.num_nodes, one.num_events) == (other.num_nodes, other.num_events)
+    assert one.time_dtype == other.time_dtype
+    for mine, theirs in zip(everything(one), everything(other), strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            assert torch.equal(a, b)
 
 
 NODES = st.integers(0, 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ _EXACT = 2**53
 
 
 def as_ids(values: object, name: str, size: int | None = None) -> Ids:
-    """Returns non-negative integers as int64 [n], without a copy where they are that already.
+    """Returns non-negative integers as int64 [n], contiguous and writable.
+
+    That is without a copy where they are all of this already.
 
     Args:
         values: a tensor, an array or a list.
@@ -35,7 +39,7 @@ def as_ids(values: object, name: str, size: int | None = None) -> Ids:
         raise InputError(f"{name} has the negative id {array.min()}; ids count from 0.")
     if array.dtype.kind == "u" and array.max() > _LARGEST:
         raise InputError(f"{name} has the id {array.max()}; expected at most {_LARGEST}.")
-    return array.astype(np.int64, copy=False)
+    return _plain(array, np.int64)
 
 
 def as_nodes(values: object, num_nodes: int, name: str = "nodes", size: int | None = None) -> Ids:
@@ -49,8 +53,22 @@ def as_nodes(values: object, num_nodes: int, name: str = "nodes", size: int | No
     return nodes
 
 
+def check_num_nodes(num_nodes: object) -> int:
+    """Returns a number of nodes as an int; raises InputError where it is none."""
+    if isinstance(num_nodes, bool) or not isinstance(num_nodes, Integral) or num_nodes < 0:
+        raise InputError(f"num_nodes is {num_nodes!r}; expected an integer of at least 0.")
+    return int(num_nodes)
+
+
+def count_nodes(*ids: Ids) -> int:
+    """Returns one more than the largest id, 0 without ids."""
+    return max((int(each.max()) + 1 for each in ids if each.size), default=0)
+
+
 def as_times(values: object, name: str, size: int | None = None) -> Times:
     """Returns times exactly as they are: integers as int64 [n], others as float64 [n].
+
+    As those of `as_ids` they are contiguous and writable.
 
     Raises:
         InputError: another shape, no numbers, NaN or infinite ones, integers beyond int64.
@@ -61,14 +79,14 @@ def as_times(values: object, name: str, size: int | None = None) -> Times:
     if array.dtype.kind not in "iu":
         if array.size and array.dtype.itemsize > 8:
             raise InputError(f"{name} are of type {array.dtype}; expected float64 at most.")
-        times = array.astype(np.float64, copy=False)
+        times = _plain(array, np.float64)
         if not np.isfinite(times).all():
             raise InputError(f"{name} has NaN or infinite values; expected finite times.")
         return times
     # The largest int64 is kept free: it stands for any time after all events.
     if array.size and array.max() >= _LARGEST:
         raise InputError(f"{name} has the value {array.max()}; expected below {_LARGEST}.")
-    return array.astype(np.int64, copy=False)
+    return _plain(array, np.int64)
 
 
 def cut_times(times: Times, dtype: np.dtype) -> Times:
@@ -150,7 +168,7 @@ def as_positions(values: object, rows: int, name: str) -> NDArray[np.int64]:
         raise InputError(f"{name} has shape {list(array.shape)}; expected [{rows}, K].")
     if array.size:
         _check_integers(array, name)
-    return array.astype(np.int64, copy=False)
+    return _plain(array, np.int64)
 
 
 def _check_integers(array: np.ndarray, name: str) -> None:
@@ -167,11 +185,32 @@ def _vector(values: object, name: str, size: int | None) -> np.ndarray:
     return array
 
 
+def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
+    """Returns an array that torch can share, a copy where the given one is none."""
+    plain = np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
+    # NumPy calls a reversed array of one entry contiguous, which torch refuses.
+    return plain.copy() if min(plain.strides) < 0 else plain
+
+
 def _array(values: object, name: str) -> np.ndarray:
+    if isinstance(values, torch.Tensor) and values.is_meta:
+        raise InputError(f"{name} is on the meta device, without values; expected some.")
     try:
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu()
             return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
         return np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is no array of numbers: {error}.") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name} is no array of numbers: {reason}") from None
+
+
+def whole_times(times: Times) -> Times:
+    """Returns times as int64 where all are whole, else as they are.
+
+    Differences to events at integer times are then exact. No float64 from 2^53 on has a fraction.
+    """
+    if times.dtype == np.int64 or not times.size:
+        return times
+    whole = (times == np.floor(times)) & (np.abs(times) < 2.0**63)
+    return times.astype(np.int64) if whole.all() else times

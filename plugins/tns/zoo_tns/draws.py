@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,19 +25,19 @@ class Draws:
     """
 
     def __init__(self, seed: int | None) -> None:
-        valid = isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0
+        valid = isinstance(seed, Integral) and not isinstance(seed, bool) and seed >= 0
         if seed is not None and not valid:
             raise InputError(f"seed is {seed!r}; expected an integer of at least 0, or None.")
-        self._seed = seed
+        self.seed = seed if seed is None else int(seed)
         self._stream: tuple[object, torch.Generator] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_seed": self._seed, "_stream": None}
+        return {"seed": self.seed, "_stream": None}
 
     @property
     def generator(self) -> torch.Generator | None:
         """The generator of this process; None is torch's own."""
-        if self._seed is None:
+        if self.seed is None:
             return None
         worker = get_worker_info()
         place = (os.getpid(), worker and worker.id)
@@ -44,7 +45,7 @@ class Draws:
             # 0 is the main process, so that no worker repeats it.
             number = 0 if worker is None else worker.id + 1
             # torch's generator looks at 32 bits of a seed, so that both have to be mixed into them.
-            mixed = np.random.SeedSequence((self._seed, number)).generate_state(1)
+            mixed = np.random.SeedSequence((self.seed, number)).generate_state(1)
             generator = torch.Generator().manual_seed(int(mixed[0]))
             self._stream = place, generator
         return self._stream[1]

@@ -44,15 +44,25 @@ class Histories:
 
     def grow(self, num_nodes: int) -> None:
         """Adds nodes without entries, up to `num_nodes`."""
+        self.reserve_nodes(num_nodes)
         self.num_nodes = max(self.num_nodes, num_nodes)
-        if self.num_nodes > len(self.length):
-            size = max(self.num_nodes, 2 * len(self.length))
-            self.start = resized(self.start, size, 1)
-            self.length = resized(self.length, size)
-            self._capacity = resized(self._capacity, size)
+
+    def reserve_nodes(self, num_nodes: int) -> None:
+        """Makes room for nodes without adding any."""
+        if num_nodes > len(self.length):
+            size = max(num_nodes, 2 * len(self.length))
+            # Assigned together: if there is no memory for one of them, all stay as they were.
+            self.start, self.length, self._capacity = (
+                resized(self.start, size, 1),
+                resized(self.length, size),
+                resized(self._capacity, size),
+            )
 
     def extend(self, owner: Ids, neighbor: Ids, edge_id: Ids, time: Times) -> None:
-        """Adds entries that are no older than any there, in order of time."""
+        """Adds entries that are no older than any there, in order of time; room for nodes is there.
+
+        If it raises, the histories are as they were.
+        """
         order = _stable_order(owner)
         nodes, counts = _run_lengths(owner[order])
         self._reserve(nodes, counts)
@@ -64,7 +74,7 @@ class Histories:
     def insert(self, owner: Ids, neighbor: Ids, edge_id: Ids, time: Times) -> None:
         """Adds entries of any age, in order of arrival: after those there of the same time.
 
-        Rewrites the whole runs of the nodes concerned.
+        Rewrites the whole runs of the nodes concerned; as `extend` otherwise.
         """
         nodes, counts = np.unique(owner, return_counts=True)
         lengths = self.length[nodes]
@@ -74,9 +84,10 @@ class Histories:
         order = _by_owner_and_time(owners, times)
         neighbors = np.concatenate((self.neighbor[old], neighbor))[order]
         edge_ids = np.concatenate((self.edge_id[old], edge_id))[order]
+        times = times[order]
         self._reserve(nodes, counts)
         slots = ranges(self.start[nodes], lengths + counts)
-        self._write(slots, neighbors, edge_ids, times[order])
+        self._write(slots, neighbors, edge_ids, times)
         self.length[nodes] += counts
 
     def _reserve(self, nodes: Ids, more: Ids) -> None:
@@ -90,9 +101,9 @@ class Histories:
         end = self._used + int(capacity.sum())
         if end > len(self.time):
             size = max(end, 2 * len(self.time))
-            self.neighbor = resized(self.neighbor, size)
-            self.edge_id = resized(self.edge_id, size)
-            self.time = resized(self.time, size)
+            self.neighbor, self.edge_id, self.time = (
+                resized(each, size) for each in (self.neighbor, self.edge_id, self.time)
+            )
         start = self._used + _before(capacity)
         old = ranges(self.start[nodes], self.length[nodes])
         new = ranges(start, self.length[nodes])

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.sampler import SamplerOutput
 
-from zoo_tns.neighbors import Neighbors
+from zoo_tns.checks import Ids, as_ids, as_times
+from zoo_tns.neighbors import Neighbors, WeightedNeighbors
 
 NeighborTime = Literal["query", "event"]
 """As of when neighbours of neighbours are sampled; see `zoo_tns.samplers.TemporalSampler`."""
-
-Ids = NDArray[np.int64]
 
 
 class Sampled(NamedTuple):
@@ -44,7 +43,7 @@ class _Edges(NamedTuple):
 
 
 def sample_hops(
-    sample: Callable[[Tensor, Tensor, int], Neighbors],
+    sample: Callable[[Tensor, Tensor, int], Neighbors | WeightedNeighbors],
     seeds: Tensor,
     times: Tensor,
     num_hops: int,
@@ -58,7 +57,7 @@ def sample_hops(
     target are merged, their weights added, and weights of 0 left out.
 
     Args:
-        sample: (nodes [B], times [B], hop) to `Neighbors`.
+        sample: (nodes [B], times [B], hop) to `Neighbors`, or those with weights.
         seeds: node ids [S].
         times: [S].
         num_hops: how many times neighbours are sampled.
@@ -68,9 +67,9 @@ def sample_hops(
     Returns:
         The output, `batch` being the seed's number, and the weights and times.
     """
-    node = seeds.numpy().astype(np.int64)
+    node = as_ids(seeds, "seeds")
     batch = np.arange(len(node))
-    asked = [times.numpy()]
+    asked = [as_times(times, "times", len(node))]
     event_time = None
     hops: list[_Edges] = []
     sources: list[Ids] = []
@@ -110,10 +109,10 @@ def sample_hops(
     return output, Sampled(_joined(weights) if weights else None, edge_time, _joined(asked))
 
 
-def _flat(found: Neighbors, frontier: Ids) -> _Edges:
+def _flat(found: Neighbors | WeightedNeighbors, frontier: Ids) -> _Edges:
     mask = found.mask.numpy()
     weight = None
-    if found.weight is not None:
+    if isinstance(found, WeightedNeighbors):
         dense = found.weight.detach().numpy()
         mask = mask & (dense != 0)
         weight = dense[mask]
@@ -126,7 +125,8 @@ def _flat(found: Neighbors, frontier: Ids) -> _Edges:
     )
     if weight is None:
         return edges
-    place, first = _first_places((edges.edge_id, edges.target))
+    # Several events may have one id, but not one neighbour and time as well.
+    place, first = _first_places((edges.time, edges.node, edges.edge_id, edges.target))
     target, node, edge_id, time = (each[first] for each in edges[:4])
     return _Edges(target, node, edge_id, time, np.bincount(place, weight, len(first)))
 

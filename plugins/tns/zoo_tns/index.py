@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -17,7 +19,9 @@ from zoo_tns.checks import (
     as_nodes,
     as_positions,
     as_times,
+    check_num_nodes,
     check_width,
+    count_nodes,
     cut_times,
     same_dtype,
     window_start,
@@ -82,17 +86,11 @@ class TemporalIndex:
         edge_ids = (
             np.arange(len(sources)) if edge_id is None else as_ids(edge_id, "edge_id", len(sources))
         )
-        known = _count_nodes(sources, destinations)
+        known = count_nodes(sources, destinations)
         if num_nodes is None:
             num_nodes = known
-        elif (
-            isinstance(num_nodes, bool)
-            or not isinstance(num_nodes, int | np.integer)
-            or num_nodes < 0
-        ):
-            raise InputError(f"num_nodes is {num_nodes!r}; expected an integer of at least 0.")
-        elif num_nodes < known:
-            name = "src" if known == _count_nodes(sources) else "dst"
+        elif check_num_nodes(num_nodes) < known:
+            name = "src" if known == count_nodes(sources) else "dst"
             raise InputError(
                 f"{name} has the id {known - 1}, but num_nodes is {num_nodes}; "
                 f"expected ids below that."
@@ -100,10 +98,11 @@ class TemporalIndex:
         self._num_events = len(sources)
         self._next_edge_id = int(edge_ids.max()) + 1 if edge_ids.size else 0
         self._last = times.max() if times.size else None
-        self._is_destination = np.zeros(int(num_nodes), np.bool_)
-        self._is_destination[destinations] = True
-        entries = self._entries(sources, destinations, edge_ids, times)
-        self._histories = Histories(*entries, num_nodes=int(num_nodes))
+        with _room_for(int(num_nodes)):
+            self._is_destination = np.zeros(int(num_nodes), np.bool_)
+            self._is_destination[destinations] = True
+            entries = self._entries(sources, destinations, edge_ids, times)
+            self._histories = Histories(*entries, num_nodes=int(num_nodes))
 
     @classmethod
     def from_data(
@@ -134,6 +133,11 @@ class TemporalIndex:
     def num_events(self) -> int:
         """How many events there are."""
         return self._num_events
+
+    @property
+    def num_edge_ids(self) -> int:
+        """One more than the largest id of an event; 0 without events."""
+        return self._next_edge_id
 
     @property
     def time_dtype(self) -> torch.dtype:
@@ -249,10 +253,15 @@ class TemporalIndex:
         sources = as_ids(src, "src")
         destinations = as_ids(dst, "dst", len(sources))
         times = as_times(t, "t", len(sources))
-        if edge_id is None:
-            edge_ids = self._next_edge_id + np.arange(len(sources))
-        else:
+        if edge_id is not None:
             edge_ids = as_ids(edge_id, "edge_id", len(sources))
+        elif self._next_edge_id > np.iinfo(np.int64).max - len(sources):
+            raise InputError(
+                f"edge_id cannot count on from {self._next_edge_id - 1}, the largest id so far; "
+                f"pass edge_id."
+            )
+        else:
+            edge_ids = self._next_edge_id + np.arange(len(sources))
         if len(sources) == 0:
             return
         if self._last is not None:
@@ -263,20 +272,38 @@ class TemporalIndex:
                 f"t has {_first_late(times, self._last)}, which is older than the event before it; "
                 f"sort the events or pass allow_out_of_order=True."
             )
-        entries = self._entries(sources, destinations, edge_ids, times)
-        num_nodes = max(self.num_nodes, _count_nodes(sources, destinations))
-        if self._last is None:
-            self._histories = Histories(*entries, num_nodes=num_nodes)
-        else:
-            self._histories.grow(num_nodes)
-            (self._histories.extend if in_order else self._histories.insert)(*entries)
-        if num_nodes > len(self._is_destination):
-            size = max(num_nodes, 2 * len(self._is_destination))
-            self._is_destination = resized(self._is_destination, size)
+        num_nodes = max(self.num_nodes, count_nodes(sources, destinations))
+        last = times.max() if self._last is None else max(self._last, times.max())
+        with _room_for(num_nodes):
+            self._reserve(num_nodes)
+            entries = self._entries(sources, destinations, edge_ids, times)
+            if self._last is None:
+                self._histories = Histories(*entries, num_nodes=num_nodes)
+            else:
+                (self._histories.extend if in_order else self._histories.insert)(*entries)
+        self._histories.num_nodes = num_nodes
         self._is_destination[destinations] = True
         self._num_events += len(sources)
         self._next_edge_id = max(self._next_edge_id, int(edge_ids.max()) + 1)
-        self._last = times.max() if self._last is None else max(self._last, times.max())
+        self._last = last
+
+    def grow(self, num_nodes: int) -> None:
+        """Adds nodes without events up to `num_nodes`; a smaller number changes nothing.
+
+        Raises:
+            InputError: it is no integer of at least 0, or there is no memory for so many.
+        """
+        size = check_num_nodes(num_nodes)
+        with _room_for(size):
+            self._reserve(size)
+            self._histories.grow(size)
+
+    def _reserve(self, num_nodes: int) -> None:
+        """Makes room for nodes without adding any."""
+        self._histories.reserve_nodes(num_nodes)
+        if num_nodes > len(self._is_destination):
+            size = max(num_nodes, 2 * len(self._is_destination))
+            self._is_destination = resized(self._is_destination, size)
 
     def _entries(
         self, src: Ids, dst: Ids, edge_id: Ids, time: Times
@@ -329,10 +356,17 @@ class TemporalIndex:
         return Neighbors(*map(torch.from_numpy, (node, edge_id, time, mask)))
 
 
+@contextmanager
+def _room_for(num_nodes: int) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, OverflowError, ValueError) as error:
+        raise InputError(
+            f"there is no memory for {num_nodes} nodes, ids 0 to {num_nodes - 1}, and their "
+            f"events; renumber the nodes so that no ids are left out."
+        ) from error
+
+
 def _first_late(times: Times, last: object) -> object:
     before = times[:1] if last is None else np.asarray([last], times.dtype)
     return times[times < np.maximum.accumulate(np.concatenate((before, times[:-1])))][0]
-
-
-def _count_nodes(*ids: Ids) -> int:
-    return max((int(each.max()) + 1 for each in ids if each.size), default=0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling
 
 from zoo_core.errors import InputError
+from zoo_tns.checks import as_nodes, as_times
 from zoo_tns.draws import Draws
 from zoo_tns.index import TemporalIndex
 
@@ -45,9 +46,13 @@ def link_seeds(
     """Returns seed edges with their negatives: the i-th has the time of edge i modulo P.
 
     Raises:
-        InputError: a weight of the negative sampling that does not fit the number of nodes.
+        InputError: edges that are no nodes or have no times, or a weight of the negative sampling
+            that does not fit the number of nodes.
     """
-    src, dst, time, label = given.row, given.col, given.time, given.label
+    src = torch.from_numpy(as_nodes(given.row, index.num_nodes, "edge_label_index"))
+    dst = torch.from_numpy(as_nodes(given.col, index.num_nodes, "edge_label_index", len(src)))
+    time = torch.from_numpy(as_times(given.time, "edge_label_time", len(src)))
+    label = given.label
     if neg_sampling is None:
         return LinkSeeds(src, dst, time, time, label)
     num_negatives = math.ceil(len(src) * neg_sampling.amount)

@@ -15,15 +15,31 @@ class Neighbors(NamedTuple):
         edge_id: int64 [B, K], the event; -1 where the mask is False.
         time: int64 or float64 [B, K], when it happened; 0 where the mask is False.
         mask: bool [B, K], whether there is an event. Go by it: 0 is a node like any other.
-        weight: float64 [B, K], how much the column counts in a sum of messages; 0 where the mask is
-            False. None where all count alike.
     """
 
     node: Tensor
     edge_id: Tensor
     time: Tensor
     mask: Tensor
-    weight: Tensor | None = None
+
+
+class WeightedNeighbors(NamedTuple):
+    """`Neighbors` that do not all count alike.
+
+    Attributes:
+        node: int64 [B, K], as of `Neighbors`, like the next three.
+        edge_id: int64 [B, K].
+        time: int64 or float64 [B, K].
+        mask: bool [B, K].
+        weight: float64 [B, K], how much the column counts in a sum of messages; 0 where the mask is
+            False.
+    """
+
+    node: Tensor
+    edge_id: Tensor
+    time: Tensor
+    mask: Tensor
+    weight: Tensor
 
 
 class Window(NamedTuple):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import TemporalData
@@ -28,14 +30,18 @@ from zoo_tns.draws import Draws
 from zoo_tns.hops import NeighborTime, sample_hops
 from zoo_tns.index import TemporalIndex
 from zoo_tns.links import Negatives, link_metadata, link_seeds
-from zoo_tns.neighbors import Neighbors
+from zoo_tns.neighbors import Neighbors, WeightedNeighbors
 from zoo_tns.positions import ShortHistory, check_size, expand_positions
 
 if TYPE_CHECKING:
     from zoo_tns.graph import TemporalGraph
 
 Rate = float | Callable[[Tensor, Tensor], Tensor]
-"""An expansion rate of at least 1, or a function of (nodes [B], times [B]) to rates [B]."""
+"""An expansion rate of at least 1, or a function of (nodes [B], times [B]) to rates.
+
+The function's rates are [B], or [B, L] with one column for each layer of a model: the last layer
+embeds the seeds, so that hop h reads column L - 1 - h.
+"""
 
 
 class TemporalSampler(BaseSampler):
@@ -73,22 +79,24 @@ class TemporalSampler(BaseSampler):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        sizes = [k] if isinstance(k, int) else list(k) if isinstance(k, list | tuple) else [None]
-        if not sizes:
+        given = list(k) if isinstance(k, list | tuple) else [k]
+        if not given:
             raise InputError("k is empty; expected an integer, or one for each hop.")
-        for size in sizes:
+        for size in given:
             check_size(size, "k")
+        # Plain integers, also where NumPy's were given: a configuration is saved as JSON.
+        sizes = [int(size) for size in given]
         if window is not None:
             check_width(window, "window")
         _check_choice(neighbor_time, NeighborTime, "neighbor_time")
         _check_choice(negatives, Negatives, "negatives")
-        self.k = k if isinstance(k, int) else sizes
-        self.window = window
+        self.k = sizes if isinstance(k, list | tuple) else sizes[0]
+        self.window = window.item() if isinstance(window, np.generic) else window
         self.neighbor_time = neighbor_time
         self.negatives = negatives
-        self.seed = seed
         self._sizes = sizes
         self._draws = Draws(seed)
+        self.seed = self._draws.seed
         self._index: TemporalIndex | None = None
 
     def bind(self, events: TemporalIndex | TemporalGraph | TemporalData) -> Self:
@@ -133,8 +141,10 @@ class TemporalSampler(BaseSampler):
         """None: the events keep their ids."""
         return None
 
-    def sample(self, seeds: Tensor, seed_times: Tensor) -> Neighbors:
+    def sample(self, seeds: Tensor, seed_times: Tensor) -> Neighbors | WeightedNeighbors:
         """Returns the neighbours of the seeds strictly before their times, one hop.
+
+        They have weights where a sampler interpolates.
 
         Args:
             seeds: node ids [B].
@@ -179,15 +189,15 @@ class TemporalSampler(BaseSampler):
         output, sampled = self._hops(
             torch.cat((links.src, links.dst)), torch.cat((links.src_time, links.dst_time))
         )
-        if index.row.numel():
-            output.batch = output.batch % index.row.numel()
+        if len(index.row):
+            output.batch = output.batch % len(index.row)
         output.metadata = (*link_metadata(index, links, neg_sampling), sampled)
         return output
 
     def _hops(self, seeds: Tensor, times: Tensor) -> tuple[SamplerOutput, Any]:
         return sample_hops(self._sample, seeds, times, self.num_hops, self.neighbor_time)
 
-    def _sample(self, seeds: Tensor, seed_times: Tensor, hop: int) -> Neighbors:
+    def _sample(self, seeds: Tensor, seed_times: Tensor, hop: int) -> Neighbors | WeightedNeighbors:
         index = self.index
         ids = as_nodes(seeds, index.num_nodes, "seeds")
         asked = as_times(seed_times, "seed_times", len(ids))
@@ -198,7 +208,7 @@ class TemporalSampler(BaseSampler):
         positions, weight = self._columns(nodes, times, available, hop)
         positions = torch.where(positions <= available.unsqueeze(1), positions, 0)
         found = index.lookup(nodes, counts, positions)
-        return found if weight is None else found._replace(weight=weight * found.mask)
+        return found if weight is None else WeightedNeighbors(*found, weight * found.mask)
 
     @abstractmethod
     def _columns(
@@ -275,8 +285,9 @@ class TNSSampler(TemporalSampler):
 
     Args:
         k: see `TemporalSampler`.
-        rate: at least 1; or a function of (nodes [B], times [B]) to rates [B]; or a list with one
-            of these for each hop. The weights of `sample` carry the gradient to the rates.
+        rate: at least 1; or a function of (nodes [B], times [B]) to rates [B] or [B, L], as
+            `TemporalGNN.rates` is, see `Rate`; or a list with one of these for each hop. The
+            weights of `sample` carry the gradient to the rates.
         short: what becomes of positions beyond the oldest event: "clip" lowers the rate (Eq. 8),
             "truncate" leaves them out.
         window: see `TemporalSampler`, as for the rest.
@@ -303,14 +314,13 @@ class TNSSampler(TemporalSampler):
             negatives=negatives,
             seed=seed,
         )
-        rates = list(rate) if isinstance(rate, list | tuple) else [rate] * self.num_hops
-        if len(rates) != self.num_hops:
-            raise InputError(f"rate has {len(rates)} entries, but k has {self.num_hops} hops.")
-        for each in rates:
-            if not callable(each):
-                _check_rate(each)
+        several = isinstance(rate, list | tuple)
+        given = list(rate) if several else [rate] * self.num_hops
+        if len(given) != self.num_hops:
+            raise InputError(f"rate has {len(given)} entries, but k has {self.num_hops} hops.")
+        rates = [each if callable(each) else _as_rate(each) for each in given]
         _check_choice(short, ShortHistory, "short")
-        self.rate = list(rate) if isinstance(rate, tuple) else rate
+        self.rate = rates if several else rates[0]
         self.short = short
         self._rates = rates
 
@@ -319,15 +329,27 @@ class TNSSampler(TemporalSampler):
     ) -> tuple[Tensor, Tensor | None]:
         rate = self._rates[hop]
         if callable(rate):
-            rates = rate(nodes, times)
-            if not isinstance(rates, Tensor) or rates.shape != available.shape:
-                raise InputError(f"rate returned no tensor of shape {list(available.shape)}.")
+            rates = self._of_hop(rate(nodes, times), len(available), hop).to(available.device)
         else:
             rates = torch.full_like(available, rate, dtype=torch.float64)
         found = expand_positions(rates, available, self._sizes[hop], self.short)
         pairs = torch.stack((found.floor, found.upper), dim=2) * found.mask.unsqueeze(2)
         weights = torch.stack((1 - found.weight, found.weight), dim=2)
         return pairs.flatten(1), weights.flatten(1)
+
+    def _of_hop(self, rates: object, size: int, hop: int) -> Tensor:
+        """Returns a hop's rates [B] of those that a function returned."""
+        if not isinstance(rates, Tensor) or rates.ndim not in (1, 2) or len(rates) != size:
+            raise InputError(f"rate returned no tensor of shape [{size}] or [{size}, L].")
+        if rates.ndim == 1:
+            return rates
+        layers = rates.shape[1]
+        if layers < self.num_hops:
+            raise InputError(
+                f"rate returned the rates of {layers} layers, but k has {self.num_hops} hops; "
+                f"expected a layer for each."
+            )
+        return rates[:, layers - 1 - hop]
 
 
 class ExpandedSampler(TNSSampler):
@@ -356,7 +378,7 @@ class ExpandedSampler(TNSSampler):
         negatives: Negatives = "nodes",
         seed: int | None = None,
     ) -> None:
-        _check_rate(rate)
+        rate = _as_rate(rate)
         super().__init__(
             k,
             rate=rate,
@@ -377,10 +399,11 @@ class ExpandedSampler(TNSSampler):
         return (1 + rate * torch.arange(self._sizes[hop])).expand(len(available), -1), None
 
 
-def _check_rate(rate: object) -> None:
-    number = isinstance(rate, int | float) and not isinstance(rate, bool)
+def _as_rate(rate: object) -> int | float:
+    number = isinstance(rate, Real) and not isinstance(rate, bool)
     if not (number and 1 <= rate < float("inf")):
         raise InputError(f"rate is {rate!r}; expected a finite number of at least 1.")
+    return int(rate) if isinstance(rate, Integral) else float(rate)
 
 
 def _check_choice(value: object, choices: Any, name: str) -> None:
