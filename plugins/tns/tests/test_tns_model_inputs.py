@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoo_core import lean
-from zoo_core.errors import ConfigError, InputError
+from zoo_core.errors import ConfigError, InputError, ZooError
 from zoo_tns.graph import TemporalGraph
 from zoo_tns.index import TemporalIndex
 from zoo_tns.model import TemporalGNN
@@ -94,6 +94,8 @@ def test_queries_that_do_not_fit_are_refused(nodes, times, said):
         ({"negative": [1]}, r"negative has the shape \[1\]; expected \[2\] or \[2, n\]"),
         ({"negative": [[[1]], [[1]]]}, r"negative has the shape \[2, 1, 1\]"),
         ({"negative": [1, 9]}, "negative has the id 9"),
+        ({"negative": [[1], [1, 2]]}, "negative is no array of ids"),
+        ({"negative": "ab"}, "negative is no array of ids"),
         ({"t": [4, float("nan")]}, "t has NaN or infinite"),
     ],
 )
@@ -242,6 +244,35 @@ def test_it_is_built_without_memory_copied_and_pickled():
         assert torch.equal(other.embed([0, 1], [8, 9]), model.embed([0, 1], [8, 9]))
 
 
+def test_weights_that_are_not_finite_say_so():
+    model = _model(k=2).bind(_graph())
+    with torch.no_grad():
+        model.expansions[0].aggregator.last.bias.fill_(float("nan"))
+    for context in (torch.no_grad(), torch.enable_grad()):
+        with context, pytest.raises(ZooError, match="an expansion rate is not finite"):
+            model.score([0], [2], [9])
+
+
+def test_what_a_model_was_made_with_cannot_be_changed():
+    model = _model()
+    for name in ("k", "sampler", "rate", "short", "neighbor_time", "node_dim"):
+        assert getattr(model, name) == getattr(model.settings, name)
+        with pytest.raises(AttributeError):
+            setattr(model, name, 5)
+
+
+def test_an_expansion_module_needs_all_its_messages():
+    module = _model().expansions[0]
+    with pytest.raises(InputError, match="messages has 2 of each node; expected k=3"):
+        module(torch.zeros(1, 6), torch.zeros(1, 2, 10), torch.ones(1, 2).bool(), torch.ones(1))
+
+
+def test_weight_decay_is_the_optimizers_unless_given():
+    groups = _model().param_groups(1e-3)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.3)
+    assert [each["weight_decay"] for each in optimizer.param_groups] == [0.3, 0.3, 0.0]
+
+
 def test_random_states_go_on_where_they_were():
     model = _model(dropout=0.5).train().bind(_graph())
     assert model.random_state() == {}
@@ -255,9 +286,11 @@ def test_random_states_go_on_where_they_were():
     before = torch.get_rng_state()
     model.embed([0, 1], [9, 9])
     assert torch.equal(torch.get_rng_state(), before)
+    kept = model.random_state()
     for broken in ({"dropout": state["dropout"]}, state | {"dropout": torch.zeros(3)}):
         with pytest.raises(InputError, match="the random state"):
             model.load_random_state(broken)
+    assert all(torch.equal(kept[name], each) for name, each in model.random_state().items())
 
 
 def test_it_runs_in_lower_precision_and_moves():

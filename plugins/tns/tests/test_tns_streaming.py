@@ -210,6 +210,68 @@ def test_a_state_of_other_nodes_names_both_numbers():
         model.load_memory_state(other.memory_state())
 
 
+def test_a_state_grown_by_anothers_events_is_taken_back():
+    graph = _graph()
+    first, second = _model().bind(graph), _model(num_nodes=_NODES).bind(graph)
+    first.observe([0], [_NODES], [1000], torch.zeros(1, 2))
+    second.load_memory_state(second.memory_state())
+    with pytest.raises(InputError, match="the state is of 12 nodes"):
+        second.load_memory_state(_model(num_nodes=12).bind(_graph(nodes=12)).memory_state())
+
+
+def test_scores_in_inference_mode_do_not_freeze_the_memory():
+    model = _model().bind(_graph())
+    batches = list(_batches(0, 30))
+    with torch.inference_mode():
+        model(*batches[0][:3])
+        model.update(*batches[0])
+    model.update(*batches[1])
+    with torch.inference_mode():
+        model.load_memory_state(model.memory_state())
+    model.update(*batches[2])
+    model.train()(*batches[2][:3]).sum().backward()
+    plain = _model().bind(_graph())
+    for batch in batches:
+        plain.update(*batch)
+    for name, value in plain.memory_state().items():
+        assert torch.equal(value, model.memory_state()[name]), name
+
+
+def test_a_node_is_scored_before_its_first_event():
+    declared = _model(num_nodes=12).bind(_graph())
+    assert declared.embed([11], [1000]).isfinite().all()
+    declared.observe([11], [0], [1000], torch.ones(1, 2))
+    open_ = _model().bind(_graph())
+    with pytest.raises(InputError, match="nodes has the id 11, but there are 8 nodes"):
+        open_.embed([11], [1000])
+    open_.graph.grow(12)
+    open_.observe([11], [0], [1000], torch.ones(1, 2))
+    assert torch.equal(open_.embed([11, 0], [2000] * 2), declared.embed([11, 0], [2000] * 2))
+
+
+def test_late_events_of_a_live_stream_can_be_allowed():
+    model = _model().bind(_graph())
+    for batch in _batches():
+        model.update(*batch)
+    late = ([0], [1], [3], torch.zeros(1, 2))
+    with pytest.raises(InputError, match="t starts at 3"):
+        model.observe(*late)
+    model.observe(*late, allow_out_of_order=True)
+    assert model.graph.num_events == _EVENTS + 1
+    model.observe([], [], [])
+    assert model.graph.num_events == _EVENTS + 1
+
+
+def test_features_that_overflow_are_refused():
+    model = _model().float().bind(_graph())
+    large = torch.full((1, 2), 1e300, dtype=torch.float64)
+    for call in (model.update, model.observe):
+        with pytest.raises(InputError, match=r"not finite as torch.float32"):
+            call([0], [1], [1000], large)
+        with pytest.raises(InputError, match=r"edge_features is torch.int64; expected a floating"):
+            call([0], [1], [1000], torch.ones(1, 2).long())
+
+
 def test_without_memory_there_is_no_state():
     model = _model(memory=False).bind(_graph())
     model.update([0], [1], [3], torch.zeros(1, 2))

@@ -36,6 +36,7 @@ class Pass:
 
     def __init__(self, model: TemporalGNN, graph: TemporalGraph) -> None:
         """Begins a pass over a graph."""
+        graph.check_whole()
         self.model = model
         self.graph = graph
         self.device = model.time_encoder.weight.device
@@ -122,34 +123,32 @@ class Pass:
 
     def _messages(
         self, queries: Queries, found: Neighbors, layer: int, itself: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor]:
         """Returns h [B, d] of the queries below this layer, and m [B, K, d_m] (Eq. 2).
 
         Args:
             queries: [B].
             found: the events, [B, K].
             layer: whose messages these are.
-            itself: whether h is wanted; else it is empty.
+            itself: whether h is wanted; else it is None.
         """
         size, width = found.node.shape
         # Padding reads what is there and is masked later; it must only be finite.
         partners = found.node.clamp(min=0).flatten()
         asked = queries.times.unsqueeze(1)
-        if self.model.neighbor_time == "event":
-            times = torch.where(found.mask, found.time, asked).flatten()
+        times = found.time if self.model.neighbor_time == "event" else asked.expand(-1, width)
+        below = Queries(partners, times.flatten())
+        if not itself:
+            h, embedded = None, self._below(below, layer - 1)
+        elif below.times.dtype == queries.times.dtype:
+            both = Queries(*(torch.cat(each) for each in zip(queries, below, strict=True)))
+            h, embedded = self._below(both, layer - 1).split([size, size * width])
         else:
-            times = asked.expand(-1, width).flatten()
-        below = Queries(partners, times)
-        if itself:
-            times = times.to(torch.promote_types(times.dtype, queries.times.dtype))
-            below = Queries(
-                torch.cat([queries.nodes, partners]), torch.cat([queries.times.to(times), times])
-            )
-        embedded = self._below(below, layer - 1)
-        h = embedded[: size if itself else 0]
-        neighbours = embedded[len(h) :].unflatten(0, (size, width))
+            # Not together: float64 does not hold every int64, and an event's time must be exact.
+            h, embedded = (self._below(each, layer - 1) for each in (queries, below))
+        neighbours = embedded.unflatten(0, (size, width))
         elapsed = torch.where(found.mask, asked - found.time, 0).to(self.device)
-        parts = [neighbours, self.model.time_encoder(elapsed.to(embedded.dtype))]
+        parts = [neighbours, self.model.time_encoder(elapsed)]
         if self.graph.edge_dim:
             events = found.edge_id.clamp(min=0).to(self.device)
             parts.insert(1, self.graph.edge_features[events].to(embedded))

@@ -40,6 +40,7 @@ def event_batch(
     num_nodes: int,
     edge_dim: int,
     latest: float | None,
+    dtype: torch.dtype,
 ) -> EventBatch:
     """Returns the events as tensors.
 
@@ -50,6 +51,7 @@ def event_batch(
         edge_features: floating [B, d_e], or None if d_e is 0.
         num_nodes: V; ids are below it.
         edge_dim: d_e.
+        dtype: of the features, where they go.
         latest: events may not decrease in time, nor begin before this one; None allows both.
 
     Raises:
@@ -62,13 +64,16 @@ def event_batch(
         if edge_dim and size:
             raise InputError(f"edge_features is None; the model was made with edge_dim={edge_dim}.")
         edge_features = torch.zeros(size, edge_dim)
-    shape = (size, edge_dim)
-    if not isinstance(edge_features, Tensor) or tuple(edge_features.shape) != shape:
-        found = getattr(edge_features, "shape", type(edge_features).__name__)
-        shown = list(found) if isinstance(found, tuple) else found
-        raise InputError(f"edge_features is {shown}; expected a tensor {list(shape)}.")
+    if not isinstance(edge_features, Tensor) or not edge_features.is_floating_point():
+        kind = getattr(edge_features, "dtype", type(edge_features).__name__)
+        raise InputError(f"edge_features is {kind}; expected a floating-point tensor.")
+    if tuple(edge_features.shape) != (size, edge_dim):
+        raise InputError(
+            f"edge_features is {list(edge_features.shape)}; expected {[size, edge_dim]}."
+        )
+    edge_features = edge_features.detach().to(dtype)
     if not bool(edge_features.isfinite().all()):
-        raise InputError("edge_features has values that are not finite.")
+        raise InputError(f"edge_features has values that are not finite as {dtype}.")
     if size and latest is not None:
         if (times[1:] < times[:-1]).any():
             raise InputError("t decreases; sort the events, or pass allow_out_of_order=True.")

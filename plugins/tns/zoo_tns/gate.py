@@ -42,4 +42,4 @@ class _Truncate(torch.autograd.Function):
             # Descent moves x against its gradient. Where the bounds meet, no rate but 1 exists.
             back = ((x < 1) & (gradient < 0)) | ((x > upper) & (gradient > 0))
             passes |= back & (upper > 1)
-        return gradient * passes, None, None
+        return torch.where(passes, gradient, 0), None, None

@@ -224,7 +224,7 @@ class Memory(nn.Module):
         newest = order.new_full((len(owners),), -1).scatter_reduce(0, place, order, "amax")
         chosen = (order == newest[place]).nonzero().squeeze(1)
         nodes, others, event = nodes[chosen], others[chosen], chosen % size
-        elapsed = (t[event] - state.last_update[nodes]).to(state.memory.dtype)
+        elapsed = t[event] - state.last_update[nodes]
         state.message[nodes] = torch.cat(
             [
                 state.memory[nodes],

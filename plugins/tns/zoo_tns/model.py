@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import ConfigError, InputError
-from zoo_tns.checks import as_nodes, as_times
+from zoo_tns.checks import as_nodes, as_times, whole_times
 from zoo_tns.embedding import Pass, Queries
 from zoo_tns.event_batch import EventBatch, event_batch
 from zoo_tns.gate import Gate
@@ -61,7 +61,7 @@ class TemporalGNN(nn.Module):
         aggr: Aggregator = "attention",
         memory: bool = True,
         sampler: Sampling = "tns",
-        rate: float = 1.0,
+        rate: float = 2.0,
         short: ShortHistory = "truncate",
         expansion: Expansion = "same",
         neighbor_time: NeighborTime | None = None,
@@ -126,12 +126,6 @@ class TemporalGNN(nn.Module):
             gate,
             last_by,
         )
-        self.node_dim = node_dim
-        self.k = k
-        self.sampler = sampler
-        self.rate = rate
-        self.short = short
-        self.neighbor_time = neighbor_time
         self.sampling_generator: torch.Generator | None = None
         self.time_encoder = TimeEncoder(time_dim)
         self.memory = Memory(node_dim, edge_dim, time_dim) if memory else None
@@ -159,6 +153,15 @@ class TemporalGNN(nn.Module):
         attention = TGATAttention if aggr == "tgat" else TemporalAttention
         return attention(*widths, of.time_dim, of.hidden, out, heads=of.heads, dropout=of.dropout)
 
+    node_dim = property(lambda self: self.settings.node_dim, doc="d_0.")
+    k = property(lambda self: self.settings.k, doc="S, of each layer.")
+    sampler = property(lambda self: self.settings.sampler, doc="How neighbours are sampled.")
+    rate = property(lambda self: self.settings.rate, doc='Of the sampler "expanded".')
+    short = property(lambda self: self.settings.short, doc="See `expand_positions`.")
+    neighbor_time = property(
+        lambda self: self.settings.neighbor_time, doc='"query" or "event"; see the class.'
+    )
+
     def reset_parameters(self) -> None:
         """Draws all weights anew; expansion modules start at `init_rate` again."""
         self.time_encoder.reset_parameters()
@@ -171,7 +174,12 @@ class TemporalGNN(nn.Module):
     def bind(self, graph: TemporalGraph) -> TemporalGNN:
         """Gives the model the events it may look up, and returns the model.
 
-        The memory stays as it is, with room for the graph's nodes.
+        The memory stays as it is, with room for the graph's nodes. A model that was made with
+        num_nodes can be asked for all of them: those without events get none. Otherwise `grow` of
+        the graph adds nodes that are still to come.
+
+        The model holds the graph, and copies and pickles of the model hold one as well; `to` moves
+        the model alone, so move the graph's features by its own `to`.
 
         Raises:
             InputError: the graph has other widths, or more nodes than the model.
@@ -194,6 +202,8 @@ class TemporalGNN(nn.Module):
                 f"the graph has {graph.num_nodes} nodes; the model was made with "
                 f"num_nodes={of.num_nodes}."
             )
+        if of.num_nodes is not None and graph.node_features is None:
+            graph.grow(of.num_nodes)
         self._graph = graph
         return self
 
@@ -247,7 +257,10 @@ class TemporalGNN(nn.Module):
         size, times = len(source.nodes), source.times
         nodes = [source.nodes, target.nodes]
         if negative is not None:
-            drawn = torch.as_tensor(negative)
+            try:
+                drawn = torch.as_tensor(negative)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise InputError(f"negative is no array of ids: {error}") from None
             if drawn.ndim not in (1, 2) or len(drawn) != size:
                 raise InputError(
                     f"negative has the shape {list(drawn.shape)}; expected [{size}] or [{size}, n]."
@@ -307,6 +320,8 @@ class TemporalGNN(nn.Module):
     def _queries(self, nodes: Any, times: Any, name: str = "nodes", of: str = "times") -> Queries:
         known = self.graph.num_nodes
         moments = as_times(times, of)
+        if self.graph.index.time_dtype == torch.int64:
+            moments = whole_times(moments)
         ids = as_nodes(nodes, known, name, len(moments))
         return Queries(torch.from_numpy(ids), torch.from_numpy(moments))
 
@@ -317,16 +332,18 @@ class TemporalGNN(nn.Module):
 
         Raises:
             ConfigError: the model has no memory.
+            InputError: the number of nodes is not known: no num_nodes, and no graph is bound.
         """
         if self.memory is None:
             raise ConfigError("the model has no memory; make it with memory=True.")
         weights = self.memory.cell.weight_hh
-        if self._state is None:
-            self._state = self.memory.empty(self.num_nodes)
-        stored = self._state.memory
-        if (stored.dtype, stored.device) != (weights.dtype, weights.device):
-            self._state = self._state.like(weights)
-        self._state = self._state.grown(self.graph.num_nodes if self._graph else 0)
+        with torch.inference_mode(False):  # tensors made in that mode could never be updated
+            if self._state is None:
+                self._state = self.memory.empty(self.num_nodes)
+            stored = self._state.memory
+            if (stored.dtype, stored.device) != (weights.dtype, weights.device):
+                self._state = self._state.like(weights)
+            self._state = self._state.grown(self.graph.num_nodes if self._graph else 0)
         return self._state
 
     def update(
@@ -363,17 +380,27 @@ class TemporalGNN(nn.Module):
         self.memory.store(state, *batch, self.time_encoder, self.settings.last_by)
         state.latest = max(state.latest, float(batch.t.max()))
 
-    def observe(self, src: Any, dst: Any, t: Any, edge_features: Tensor | None = None) -> None:
+    def observe(
+        self,
+        src: Any,
+        dst: Any,
+        t: Any,
+        edge_features: Tensor | None = None,
+        *,
+        allow_out_of_order: bool = False,
+    ) -> None:
         """Takes new events of a live stream into the memory and into the bound graph.
 
         Arguments and errors are those of `update`; nodes may be new where the model was made
-        without num_nodes.
+        without num_nodes. A snapshot of the memory does not hold the graph: after going back to
+        one, events that the graph has are taken in again by `update`.
         """
         graph = self.graph
+        graph.check_whole()
         limit = self.settings.num_nodes or 2**62
-        self._events(src, dst, t, edge_features, limit, allow_out_of_order=False)
-        graph.append(src, dst, t, edge_features)
-        self.update(src, dst, t, edge_features)
+        self._events(src, dst, t, edge_features, limit, allow_out_of_order)
+        graph.append(src, dst, t, edge_features, allow_out_of_order=allow_out_of_order)
+        self.update(src, dst, t, edge_features, allow_out_of_order=allow_out_of_order)
 
     def _events(
         self,
@@ -394,6 +421,7 @@ class TemporalGNN(nn.Module):
             num_nodes=num_nodes,
             edge_dim=self.settings.edge_dim,
             latest=None if free else latest,
+            dtype=self.time_encoder.weight.dtype,
         )
 
     def reset_memory(self) -> None:
@@ -417,9 +445,10 @@ class TemporalGNN(nn.Module):
             if state:
                 raise InputError("the model has no memory, and the state is not empty.")
             return
-        found = MemoryState.of_tensors(dict(state), self.memory.width, self.memory.raw_width)
+        with torch.inference_mode(False):
+            found = MemoryState.of_tensors(dict(state), self.memory.width, self.memory.raw_width)
         limit = self.settings.num_nodes
-        if limit is not None and found.num_nodes != limit:
+        if limit is not None and found.num_nodes not in (limit, self.state().num_nodes):
             raise InputError(
                 f"the state is of {found.num_nodes} nodes; the model was made with "
                 f"num_nodes={limit}."
@@ -429,7 +458,7 @@ class TemporalGNN(nn.Module):
     # Training
 
     def param_groups(
-        self, lr: float, alpha: float = 0.1, weight_decay: float = 0.0
+        self, lr: float, alpha: float = 0.1, weight_decay: float | None = None
     ) -> list[dict[str, Any]]:
         """Returns the groups of an optimizer: expansion modules learn at alpha x lr.
 
@@ -437,7 +466,7 @@ class TemporalGNN(nn.Module):
             lr: of the backbone.
             alpha: the paper's is 0.1.
             weight_decay: of all parameters but the expansion modules' last biases, whose neutral
-                value is 1.
+                value is 1 and which have none; None is the optimizer's own.
 
         Raises:
             ConfigError: a value is negative or not finite.
@@ -466,6 +495,8 @@ class TemporalGNN(nn.Module):
     def hold_rate(self, rate: float | None) -> None:
         """Holds TNS's rates at a constant, truncated as in Eq. 8; None lets it predict again.
 
+        It is a control for experiments, and no part of what is saved.
+
         Raises:
             ConfigError: the rate is below 1, or the sampler is not "tns".
         """
@@ -482,12 +513,12 @@ class TemporalGNN(nn.Module):
     def seed_dropout(self, seed: int) -> None:
         """Gives dropout of the backbone, of the expansion modules, and uniform sampling generators
         of their own, so that two models that sample differently draw the same otherwise."""
-        self._made_streams().seed(seed)
+        self._take(Streams(self, self.time_encoder.weight.device)).seed(seed)
 
-    def _made_streams(self) -> Streams:
-        self._streams = Streams(self, self.time_encoder.weight.device)
-        self.sampling_generator = self._streams.sampling
-        return self._streams
+    def _take(self, streams: Streams) -> Streams:
+        self._streams = streams
+        self.sampling_generator = streams.sampling
+        return streams
 
     def random_state(self) -> dict[str, Tensor]:
         """Returns the states of the generators that `seed_dropout` made; empty without."""
@@ -500,4 +531,4 @@ class TemporalGNN(nn.Module):
             InputError: it is not such a state.
         """
         if state:
-            self._made_streams().load(state)
+            self._take(Streams(self, self.time_encoder.weight.device, state))

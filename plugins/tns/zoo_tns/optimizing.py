@@ -15,7 +15,7 @@ def param_groups(
     expansions: nn.ModuleList,
     lr: float,
     alpha: float = 0.1,
-    weight_decay: float = 0.0,
+    weight_decay: float | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the groups of an optimizer over a model's parameters.
 
@@ -25,12 +25,14 @@ def param_groups(
         lr: of all other parameters.
         alpha: expansion modules learn at alpha x lr; the paper's is 0.1.
         weight_decay: of all parameters but the expansion modules' last biases, whose neutral value
-            is 1.
+            is 1 and which have none; None is the optimizer's own.
 
     Raises:
         ConfigError: a value is negative or not finite.
     """
     for value, name in ((lr, "lr"), (alpha, "alpha"), (weight_decay, "weight_decay")):
+        if value is None and name == "weight_decay":
+            continue
         try:
             check_number(value, name, 0)
         except InputError as error:
@@ -40,9 +42,10 @@ def param_groups(
     rest = [each for each in expansions.parameters() if id(each) not in kept]
     expansion = {id(each) for each in expansions.parameters()}
     backbone = [each for each in model.parameters() if id(each) not in expansion]
+    decay = {} if weight_decay is None else {"weight_decay": weight_decay}
     groups = [
-        {"params": backbone, "lr": lr, "weight_decay": weight_decay},
-        {"params": rest, "lr": alpha * lr, "weight_decay": weight_decay},
+        {"params": backbone, "lr": lr, **decay},
+        {"params": rest, "lr": alpha * lr, **decay},
         {"params": biases, "lr": alpha * lr, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]

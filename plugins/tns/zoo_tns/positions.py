@@ -6,6 +6,7 @@ events; `zoo_tns.interpolation` reads messages there.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -101,5 +102,5 @@ def largest_rate(count: Tensor, k: int) -> Tensor:
 
 def check_size(k: object, name: str) -> None:
     """Checks that a number of neighbours is an integer of at least 1."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise InputError(f"{name} is {k!r}; expected an integer of at least 1.")

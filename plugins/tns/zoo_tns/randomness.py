@@ -17,16 +17,24 @@ BACKBONE, EXPANSION, SAMPLING = _STREAMS = ("dropout", "expansion_dropout", "sam
 class Streams:
     """The generators of a model: dropout of its backbone, of expansion modules, and sampling."""
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, device: torch.device, state: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Makes them, and gives those of dropout to the model's modules.
 
         Args:
             model: its expansion modules are those whose names start with "expansions.".
             device: where dropout draws; sampling draws in main memory.
+            state: where each begins, as `state` returns it.
+
+        Raises:
+            InputError: the state is none; the model is as it was.
         """
         self._made = {
             name: torch.Generator("cpu" if name == SAMPLING else device) for name in _STREAMS
         }
+        if state is not None:
+            self._load(state)
         for name, module in model.named_modules():
             if isinstance(module, Dropout):
                 expands = name.startswith("expansions.")
@@ -46,12 +54,7 @@ class Streams:
         """Returns where each is."""
         return {name: each.get_state() for name, each in self._made.items()}
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from there.
-
-        Raises:
-            InputError: it is not what `state` returns.
-        """
+    def _load(self, state: Mapping[str, Tensor]) -> None:
         if sorted(state) != sorted(_STREAMS):
             known = ", ".join(_STREAMS)
             raise InputError(f"the random state has {', '.join(sorted(state))}; expected {known}.")

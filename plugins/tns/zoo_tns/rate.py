@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from zoo_core.errors import ConfigError, InputError
+from zoo_core.errors import ConfigError, InputError, ZooError
 from zoo_tns.gate import Gate, truncate
 from zoo_tns.positions import check_size, largest_rate
 
@@ -131,7 +131,13 @@ class ExpansionRate(nn.Module):
             mask: bool [B, S], which of them there are.
             count: int64 [B], N.
             now: floating [d_t], phi(0), for aggregators with a query.
+
+        Raises:
+            InputError: there are not k messages.
+            ZooError: a rate is not finite.
         """
+        if messages.shape[1] != self.k:
+            raise InputError(f"messages has {messages.shape[1]} of each node; expected k={self.k}.")
         rate = torch.ones(len(h), dtype=torch.float64, device=h.device)
         if self.k == 1:
             return rate
@@ -145,6 +151,11 @@ class ExpansionRate(nn.Module):
         if len(rows) < len(h):
             h, messages, mask = (each.index_select(0, rows) for each in (h, messages, mask))
         x = self.aggregator(h, messages, mask, now).squeeze(1).double()
+        if not bool(x.isfinite().all()):
+            raise ZooError(
+                "an expansion rate is not finite: the expansion module's weights, or the messages "
+                "it reads, are not. Try a lower learning rate, or alpha."
+            )
         found = truncate(x, upper, self.gate)
         self._count(len(rate), x, upper, found)
         return rate.index_copy(0, rows, found)

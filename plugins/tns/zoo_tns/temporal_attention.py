@@ -52,7 +52,10 @@ class TemporalAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew, as `torch.nn.MultiheadAttention` and the MergeLayer do."""
+        """Draws the weights anew, each projection Xavier uniform by itself.
+
+        So does `torch.nn.MultiheadAttention` where messages are not as wide as the query.
+        """
         for layer in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(layer.weight)
         self.out.reset_parameters()

@@ -31,14 +31,21 @@ class TimeEncoder(nn.Module):
     def forward(self, elapsed: Tensor) -> Tensor:
         """Encodes spans of time.
 
+        Phases are computed in float32 at least, autocast or not: half precision knows no second in
+        a day.
+
         Args:
-            elapsed: floating [...], seconds. Subtract times in int64 or float64 before the cast: in
-                float32 times near 1e9 are a minute apart.
+            elapsed: real [...], seconds. Subtract times in int64 or float64: in float32 times near
+                1e9 are a minute apart.
 
         Returns:
-            floating [..., d_t].
+            [..., d_t], in the dtype of the weights.
         """
-        return torch.addcmul(self.bias, elapsed.unsqueeze(-1), self.weight).cos()
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        with torch.autocast(elapsed.device.type, enabled=False):
+            spans = elapsed.to(dtype).unsqueeze(-1)
+            phase = torch.addcmul(self.bias.to(dtype), spans, self.weight.to(dtype))
+            return phase.cos().to(self.weight.dtype)
 
     def now(self) -> Tensor:
         """Returns phi(0), [d_t]: the encoding of a query's own time."""
