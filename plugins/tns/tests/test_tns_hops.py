@@ -153,16 +153,15 @@ def test_metadata_are_what_loaders_read() -> None:
     assert found.metadata[1].tolist() == [5, 6]
 
 
-@pytest.mark.parametrize("edge_id", [[5] * 5, [5, 5, 6, 6, 6]])
-def test_events_of_one_id_stay_apart(edge_id) -> None:
-    index = TemporalIndex([0] * 5, [1, 2, 3, 4, 4], [1, 2, 3, 4, 4], edge_id=edge_id)
+def test_events_of_one_id_and_time_differ_in_their_neighbours() -> None:
+    index = TemporalIndex([0] * 5, [1, 2, 3, 4, 4], [1, 1, 1, 4, 4], edge_id=[5] * 5)
     seeds = NodeSamplerInput(None, torch.tensor([0]), torch.tensor([9]))
-    found = TNSSampler(3, rate=1.5).bind(index).sample_from_nodes(seeds)
-    # Positions 1, 2.5 and 4; those of node 4 at time 4 are one, since nothing tells them apart.
-    assert found.node[found.row].tolist() == [4, 3, 2]
-    assert found.edge.tolist() == [edge_id[each] for each in (4, 2, 1)]
-    assert found.metadata[2].edge_time.tolist() == [4, 3, 2]
-    assert found.metadata[2].edge_weight.tolist() == [1.5, 0.5, 1.0]
+    found = TNSSampler(3, rate=1.75).bind(index).sample_from_nodes(seeds)
+    # Positions 1, 2.75 and 4.5; those of node 4 are one, since nothing tells them apart.
+    assert found.node[found.row].tolist() == [4, 3, 2, 1]
+    assert found.edge.tolist() == [5, 5, 5, 5]
+    assert found.metadata[2].edge_time.tolist() == [4, 1, 1, 1]
+    assert found.metadata[2].edge_weight.tolist() == [1.25, 0.75, 0.5, 0.5]
 
 
 def test_events_of_one_id_and_neighbour_differ_in_their_times() -> None:

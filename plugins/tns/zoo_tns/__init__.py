@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "TemporalSampler": "zoo_tns.samplers",
         "TrainingConfig": "zoo_tns.training.config",
         "UniformSampler": "zoo_tns.samplers",
+        "WeightedNeighbors": "zoo_tns.neighbors",
         "chronological_split": "zoo_tns.splits",
         "convert_official": "zoo_tns.official",
         "draw_rate_histogram": "zoo_tns.rate_pictures",
