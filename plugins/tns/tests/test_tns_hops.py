@@ -75,7 +75,7 @@ def test_a_seed_has_the_same_subgraph_alone_as_in_a_batch(data) -> None:
         edges = mine[together.col]
         assert bool(mine[together.row[edges]].all())
         assert together.edge[edges].tolist() == alone.edge.tolist()
-        assert together.global_row[edges].tolist() == alone.global_row.tolist()
+        assert together.node[together.row[edges]].tolist() == alone.node[alone.row].tolist()
 
 
 def test_edges_point_from_the_neighbour_to_whom_it_is_sampled_for() -> None:
@@ -105,7 +105,7 @@ def test_equal_seeds_stay_apart() -> None:
     found = sampled(RecentSampler(1), stream, [0, 0, 1], [9, 9, 9])
     assert found.node.tolist() == [0, 0, 1, 1, 1, 0]
     assert found.batch.tolist() == [0, 1, 2, 0, 1, 2]
-    assert found.seed_node.tolist() == [0, 0, 1, 0, 0, 1]
+    assert found.node[found.batch].tolist() == [0, 0, 1, 0, 0, 1]
 
 
 def test_draws_of_one_event_are_edges_of_their_own_without_weights_and_one_with() -> None:

@@ -190,7 +190,7 @@ def save_picture(path: str | os.PathLike[str], picture: Axes | Figure, *, dpi: f
         raise InputError(
             f"the picture's suffix is {target.suffix!r}; expected one of {', '.join(_FORMATS)}."
         )
-    figure = picture.get_figure(root=True) if isinstance(picture, Axes) else picture
+    figure = picture.figure.figure if isinstance(picture, Axes) else picture
     if not isinstance(figure, Figure):
         raise InputError(f"picture is a {type(picture).__name__}; expected an Axes or a Figure.")
     try:

@@ -114,7 +114,7 @@ def draw_training(
             f"best epoch {epochs[best]:.0f}, validation AP {score}", fontsize="medium"
         )
     all_axes[-1].set_xlabel("epoch")
-    return all_axes[0].get_figure(root=True)
+    return all_axes[0].figure.figure
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Record]:
