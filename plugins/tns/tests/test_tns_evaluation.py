@@ -199,3 +199,27 @@ def test_the_batch_size_is_checked(size):
     data = stream()
     with pytest.raises(InputError, match="batch_size"):
         evaluate(Watched(), data, None, RandomNegatives(data.dst, 0), size)
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_uniform_sampling_draws_the_same_in_every_evaluation(seeded):
+    data = stream()
+    torch.manual_seed(0)
+    model = TemporalGNN(
+        None, 2, node_dim=4, time_dim=4, hidden=4, k=3, memory=False, sampler="uniform"
+    )
+    graph = TemporalGraph.from_data(data, NODES)
+    if seeded:
+        model.seed_dropout(5)
+
+    def scores(seed):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        found = score_events(model, data, graph, RandomNegatives(data.dst, 0), 20)
+        assert torch.equal(torch.get_rng_state(), state)
+        return found.positive
+
+    first = scores(1)
+    assert torch.equal(scores(2), first)
+    model.seed_dropout(6)
+    assert not torch.equal(scores(1), first)

@@ -62,7 +62,7 @@ def test_the_offset_can_be_forced_and_an_unclear_file_is_refused(tmp_path):
     raw = written(tmp_path, RAW, "raw.csv")
     assert load_jodie_csv(raw, bipartite_offset=False).dst.tolist() == [0, 0, 2]
     shared = written(tmp_path, SLIM.replace("1,3", "1,0"), "shared.csv")
-    with pytest.raises(InputError, match="bipartite_offset=True"):
+    with pytest.raises(InputError, match=r"bipartite_offset=True \(--bipartite-offset\)"):
         load_jodie_csv(shared)
     assert load_jodie_csv(shared, bipartite_offset=False).dst.tolist() == [2, 0, 2]
 
@@ -170,6 +170,23 @@ def test_nodes_are_numbered_anew_in_the_order_of_their_ids(tmp_path):
     assert plain.src.tolist() == [70, 30]
 
 
+@pytest.mark.parametrize("user", [10**12, 2**63 - 1])
+def test_huge_ids_are_refused_with_advice(tmp_path, user):
+    path = written(tmp_path, RAW.replace("1,0,36.0", f"{user},0,36.0"))
+    with pytest.raises(InputError, match=r"the id \d+ and 3 events; .*remap=True.* --columns"):
+        load_jodie_csv(path)
+    data = read_events(path, remap=True)
+    assert (data.src.tolist(), data.num_nodes) == ([0, 2, 0], 3)
+
+
+def test_the_columns_of_an_event_are_different_ones(tmp_path):
+    path = written(tmp_path, "from to time\n0 1 2\n")
+    for columns in ({"destination": 0}, {"time": "to"}, {"source": "time"}):
+        with pytest.raises(InputError, match="expected three different ones"):
+            read_events(path, **columns)
+    assert read_events(path, features=["time"]).msg.tolist() == [[2.0]]
+
+
 def stream(**changes):
     columns = {
         "src": torch.tensor([0, 1, 2]),
@@ -185,6 +202,10 @@ def test_a_stream_is_checked():
     assert check_events(good) is good
     assert edge_features(stream(msg=None)).shape == (3, 0)
     check_events(stream(msg=None))
+    short = stream(src=torch.tensor([0, 1, 2], dtype=torch.uint8), msg=None)
+    checked = check_events(short)
+    assert (checked.src.dtype, checked.src.tolist()) == (torch.int64, [0, 1, 2])
+    assert (short.src.dtype, len(checked.t)) == (torch.uint8, 3)
     for changes, message in (
         ({"t": torch.tensor([1, 3, 2])}, "out of order"),
         ({"t": torch.tensor([1.0, float("nan"), 2.0])}, "NaN"),

@@ -109,3 +109,9 @@ def test_unusable_scores_are_refused(labels, logits, message):
 def test_every_event_needs_a_negative():
     with pytest.raises(InputError, match="expected the same"):
         link_measures(torch.zeros(3), torch.zeros(2), 1)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_a_batch_has_a_number_of_events(size):
+    with pytest.raises(InputError, match="batch_size is"):
+        link_measures(torch.zeros(3), torch.zeros(3), size)

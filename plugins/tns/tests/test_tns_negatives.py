@@ -51,6 +51,40 @@ def test_there_must_be_destinations():
         RandomNegatives(torch.zeros(0).long(), 0)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomNegatives(torch.tensor([1.5, 2.0]), 0), "destinations are of type float"),
+        (lambda: RandomNegatives(torch.tensor([-1, 2]), 0), "negative id -1"),
+        (lambda: RandomNegatives(DESTINATIONS, "a"), "seed is 'a'"),
+        (lambda: RandomNegatives(DESTINATIONS, -1), "seed is -1"),
+        (
+            lambda: PartnerNegatives(DESTINATIONS, DESTINATIONS[1:], DESTINATIONS, 0),
+            "dst has length 5; expected 6",
+        ),
+        (
+            lambda: PartnerNegatives(DESTINATIONS / 2, DESTINATIONS, DESTINATIONS, 0),
+            "src are of type float",
+        ),
+        (
+            lambda: PartnerNegatives(DESTINATIONS, DESTINATIONS, DESTINATIONS, 0).draw(
+                DESTINATIONS, DESTINATIONS[1:]
+            ),
+            "src has length 6 and dst 5",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_from_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_destinations_of_bytes_are_ids():
+    negatives = RandomNegatives(DESTINATIONS.to(torch.uint8), 0)
+    assert negatives.destinations.tolist() == [3, 7, 9]
+    assert negatives.draw(DESTINATIONS, DESTINATIONS).dtype == torch.int64
+
+
 def test_seeds_differ_for_all_their_parts():
     seeds = {derived(*parts) for parts in [(0,), (1,), (0, 0), ("0",), (0, "a"), ("a", 0), (0, 1)]}
     assert len(seeds) == 7

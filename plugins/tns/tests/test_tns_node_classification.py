@@ -139,9 +139,13 @@ def test_unusable_labels_and_settings_are_refused():
         ({"select": "best"}, "select is 'best'"),
         ({"lr": 0.0}, "lr is 0.0"),
         ({"dropout": 1.0}, "dropout 1.0"),
+        ({"lr": "a"}, "lr is 'a'"),
+        ({"dropout": None}, "dropout None"),
     ):
         with pytest.raises(ConfigError, match=message):
             train_node_classification(model, data, **changes)
+    with pytest.raises(InputError, match="seed is 'a'"):
+        train_node_classification(model, data, seed="a")
     data.y[3] = 2
     with pytest.raises(InputError, match="other than 0 and 1"):
         train_node_classification(model, data)

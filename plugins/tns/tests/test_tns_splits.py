@@ -92,6 +92,13 @@ def test_a_node_that_comes_late_is_new_without_being_hidden():
         ({"test_ratio": 1.0}, "test_ratio is 1.0"),
         ({"val_ratio": 0.5, "test_ratio": 0.5}, "less than 1 together"),
         ({"new_node_ratio": 1.0}, "new_node_ratio is 1.0"),
+        ({"val_ratio": "0.1"}, "val_ratio is '0.1'"),
+        ({"test_ratio": None}, "test_ratio is None"),
+        ({"new_node_ratio": "a"}, "new_node_ratio is 'a'"),
+        ({"num_nodes": 45.5}, "num_nodes is 45.5"),
+        ({"num_nodes": "45"}, "num_nodes is '45'"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"seed": 2**64}, "seed is 18446744073709551616"),
         ({"num_nodes": 39}, "num_nodes is 39, but the largest id is 39"),
     ],
 )
@@ -105,6 +112,30 @@ def test_unusable_streams_are_refused():
         chronological_split(stream(times=torch.arange(200).flip(0)))
     with pytest.raises(InputError, match="no validation events"):
         chronological_split(stream(times=torch.ones(200, dtype=torch.int64)))
+
+
+def test_ids_of_bytes_are_no_masks():
+    data = stream()
+    expected = chronological_split(data)
+    data = data[:]
+    data.src, data.dst = data.src.to(torch.uint8), data.dst.to(torch.uint8)
+    split = chronological_split(data)
+    assert split.data.src.dtype == split.data.dst.dtype == torch.int64
+    for name in ("train_mask", "new_node_val_mask", "new_node_test_mask", "hidden_nodes"):
+        assert torch.equal(getattr(split, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("largest", [10**7, 10**12, 2**63 - 1])
+def test_ids_with_large_gaps_are_refused_before_anything_is_made_of_them(largest):
+    data = stream()
+    data.dst[3] = largest
+    with pytest.raises(InputError, match=f"the id {largest} and 200 events; .*compact_nodes"):
+        chronological_split(data)
+
+
+def test_nodes_that_no_event_names_take_no_room():
+    split = chronological_split(stream(), num_nodes=2**50)
+    assert torch.equal(split.train_mask, chronological_split(stream()).train_mask)
 
 
 def test_more_nodes_than_events_name_are_kept_in_mind():

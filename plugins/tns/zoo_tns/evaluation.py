@@ -14,7 +14,7 @@ from torch_geometric.data import TemporalData
 
 from zoo_core.errors import InputError
 from zoo_tns.events import check_events, edge_features
-from zoo_tns.metrics import link_measures
+from zoo_tns.metrics import checked_batch_size, link_measures
 from zoo_tns.negatives import RandomNegatives
 from zoo_tns.splits import EventSplit
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NEGATIVE_SEEDS = {"val": 0, "new_node_val": 1, "test": 2, "new_node_test": 3}
 """The seeds of the negatives in evaluation, as in the official TGN code."""
+
+_SAMPLING_SEED = 0
 
 Part = Literal["val", "test"]
 
@@ -72,8 +74,9 @@ def score_events(
     """Streams events through a model in evaluation mode, and scores each batch before it is known.
 
     The memory goes on from what the model has, and afterwards knows the events. The model is left
-    bound to `graph`; its mode and its random state are those from before, so that it may be
-    evaluated between steps of training.
+    bound to `graph`; its mode and all random states are those from before, so that it may be
+    evaluated between steps of training. From the same memory, every evaluation gives the same
+    scores; see `evaluating` for uniform sampling.
 
     Args:
         model: on any device.
@@ -85,7 +88,7 @@ def score_events(
     Raises:
         InputError: unusable data.
     """
-    check_events(data)
+    data = check_events(data)
     checked_batch_size(batch_size)
     negatives.reset()
     model.bind(graph)
@@ -167,29 +170,31 @@ def replay(model: TemporalGNN, data: TemporalData, batch_size: int = 200) -> Non
     Raises:
         InputError: unusable data.
     """
-    check_events(data)
+    data = check_events(data)
     for src, dst, t, features in batches(data, checked_batch_size(batch_size)):
         model.update(src, dst, t, features)
 
 
-def checked_batch_size(batch_size: object) -> int:
-    """Returns a number of events; raises InputError for anything else."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; expected an integer of at least 1.")
-    return batch_size
-
-
 @contextmanager
 def evaluating(model: TemporalGNN) -> Iterator[None]:
-    """Sets evaluation mode without gradients; mode and random state are put back afterwards."""
+    """Sets evaluation mode without gradients; mode and random states are put back afterwards.
+
+    What draws in evaluation is uniform sampling. It goes on from the generators that
+    `TemporalGNN.seed_dropout` gave the model, and without them starts at a fixed seed: either way
+    the next evaluation draws the same. Another seed in `seed_dropout` gives another drawing.
+    """
     modes = {module: module.training for module in model.modules()}
     state: Mapping[str, Tensor] = model.random_state()
+    everyones = torch.get_rng_state()
     model.eval()
     try:
         with torch.no_grad():
+            if not state:
+                torch.default_generator.manual_seed(_SAMPLING_SEED)
             yield
     finally:
         model.load_random_state(state)
+        torch.set_rng_state(everyones)
         for module, training in modes.items():
             module.training = training
 

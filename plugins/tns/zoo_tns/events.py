@@ -26,6 +26,8 @@ Column = int | str
 """A column by its number from 0, or by its name in the header."""
 
 _RAW = ("user_id", "item_id")
+_DENSE = 10_000_000
+"""Below this an id is never too large."""
 
 
 def load_jodie_csv(path: str | Path, bipartite_offset: bool | None = None) -> TemporalData:
@@ -44,8 +46,8 @@ def load_jodie_csv(path: str | Path, bipartite_offset: bool | None = None) -> Te
         The stream, with the labels as y.
 
     Raises:
-        InputError: it cannot be read, has a bad row or a negative id (with the line), or it is
-            unclear whether users and items share one id space.
+        InputError: it cannot be read, has a bad row or a negative id (with the line), ids with
+            large gaps, or it is unclear whether users and items share one id space.
     """
     table = read_table(user_path(path, "path"))
     if table.values.shape[1] < 4:
@@ -60,12 +62,14 @@ def load_jodie_csv(path: str | Path, bipartite_offset: bool | None = None) -> Te
         if shared and not raw:
             raise InputError(
                 f"{table.path} has ids that are users and items, and not the header of the raw "
-                "layout; pass bipartite_offset=True if they are counted apart, or False if they "
-                "are the same nodes."
+                "layout; pass bipartite_offset=True (--bipartite-offset) if they are counted "
+                "apart, or False (--no-bipartite-offset) if they are the same nodes."
             )
         bipartite_offset = shared
-    if bipartite_offset:
-        data.dst = data.dst + data.src.max() + 1
+    offset = int(data.src.max()) + 1 if bipartite_offset else 0
+    largest = max(int(data.src.max()), int(data.dst.max()) + offset)
+    _require_dense(largest, len(data.src), str(table.path))
+    data.dst = data.dst + offset
     return data
 
 
@@ -101,6 +105,11 @@ def read_events(
     """
     table = read_table(user_path(path, "path"), delimiter, header)
     found = [_place(table, each) for each in (source, destination, time)]
+    if len(set(found)) < len(found):
+        raise InputError(
+            f"source, destination and time are the columns {source!r}, {destination!r} and "
+            f"{time!r} of {table.path}; expected three different ones."
+        )
     data = _events(
         table,
         *found,
@@ -130,19 +139,24 @@ def sorted_events(data: TemporalData) -> TemporalData:
 def check_events(data: TemporalData) -> TemporalData:
     """Returns the stream, checked: one that training and evaluation can go through in order.
 
+    Ids of another type than int64 are made int64, in a copy.
+
     Raises:
         InputError: no events, src, dst, t or msg of different length or wrong type, ids that are
-            negative, times that are not finite or out of order, features that are not finite.
+            negative or have large gaps, times that are not finite or out of order, features that
+            are not finite.
     """
     if not isinstance(data, TemporalData):
         raise InputError(f"data is a {type(data).__name__}; expected a TemporalData.")
     for name in ("src", "dst", "t"):
         if not isinstance(getattr(data, name, None), Tensor):
             raise InputError(f"data has no {name}; expected a tensor [E].")
-    size = len(as_ids(data.src, "data.src"))
+    sources = as_ids(data.src, "data.src")
+    size = len(sources)
     if not size:
         raise InputError("data holds no events.")
-    as_ids(data.dst, "data.dst", size)
+    destinations = as_ids(data.dst, "data.dst", size)
+    _require_dense(int(max(sources.max(), destinations.max())), size, "data")
     times = as_times(data.t, "data.t", size)
     if (times[1:] < times[:-1]).any():
         raise InputError("data.t is out of order; sort it first: zoo_tns.events.sorted_events.")
@@ -154,6 +168,9 @@ def check_events(data: TemporalData) -> TemporalData:
         )
     if not bool(features.isfinite().all()):
         raise InputError("data.msg has values that are not finite.")
+    if (data.src.dtype, data.dst.dtype) != (torch.int64, torch.int64):
+        data = data[:]
+        data.src, data.dst = data.src.long(), data.dst.long()  # bytes would be masks
     return data
 
 
@@ -203,6 +220,16 @@ DATASETS: dict[str, tuple[str, Callable[[Path], TemporalData]]] = {
     ),
 }
 """Name -> file, gzipped or not, and how it is read."""
+
+
+def _require_dense(largest: int, events: int, where: str) -> None:
+    """Refuses ids for which memories and indices would be made of nodes that are not there."""
+    if largest >= max(_DENSE, 100 * events):
+        raise InputError(
+            f"{where} has the id {largest} and {events} events; expected ids that count from 0: "
+            "number the nodes anew with zoo_tns.events.compact_nodes, read_events(remap=True) or "
+            "--columns."
+        )
 
 
 def _place(table: Table, column: Column) -> int:

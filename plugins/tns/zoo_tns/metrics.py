@@ -56,8 +56,9 @@ def link_measures(positive: Tensor, negative: Tensor, batch_size: int) -> dict[s
         batch_size: events of a batch.
 
     Raises:
-        InputError: as `measures`.
+        InputError: as `measures`, or no number of events.
     """
+    checked_batch_size(batch_size)
     if positive.shape != negative.shape:
         raise InputError(
             f"positive and negative have shapes {list(positive.shape)} and {list(negative.shape)}; "
@@ -70,6 +71,13 @@ def link_measures(positive: Tensor, negative: Tensor, batch_size: int) -> dict[s
     means = {name: sum(each[name] for each in batches) / len(batches) for name in MEASURES}
     pooled = _both(positive, negative)
     return means | {f"{name}_pooled": pooled[name] for name in MEASURES}
+
+
+def checked_batch_size(batch_size: object) -> int:
+    """Returns a number of events; raises InputError for anything else."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; expected an integer of at least 1.")
+    return batch_size
 
 
 def _both(positive: Tensor, negative: Tensor) -> dict[str, float]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import InputError
-from zoo_tns.seeds import derived
+from zoo_tns.checks import as_ids
+from zoo_tns.seeds import checked_seed, derived
 
 
 class RandomNegatives:
@@ -21,11 +22,20 @@ class RandomNegatives:
     """
 
     def __init__(self, destinations: Tensor, seed: int) -> None:
-        """Makes it from destinations [E], repeated or not; raises InputError if there are none."""
-        if not len(destinations):
+        """Makes it.
+
+        Args:
+            destinations: int [E], repeated or not.
+            seed: of its generator.
+
+        Raises:
+            InputError: there are no destinations, or they are no ids; no seed.
+        """
+        ids = as_ids(destinations, "destinations")
+        if not len(ids):
             raise InputError("there are no destinations to draw negatives from.")
-        self.destinations = destinations.cpu().unique()
-        self.seed = seed
+        self.destinations = torch.from_numpy(ids).unique()
+        self.seed = checked_seed(seed)
         self._generator = torch.Generator()
         self.reset()
 
@@ -60,13 +70,20 @@ class PartnerNegatives(RandomNegatives):
             dst: int64 [P], their destinations; pairs may be repeated.
             destinations: as for `RandomNegatives`, where the pool has none.
             seed: of its generator.
+
+        Raises:
+            InputError: sources and destinations of different length, or what are no ids.
         """
         super().__init__(destinations, seed)
-        pairs = torch.stack([src, dst]).cpu().unique(dim=1)
+        sources = as_ids(src, "src")
+        ends = torch.from_numpy(as_ids(dst, "dst", len(sources)))
+        pairs = torch.stack([torch.from_numpy(sources), ends]).unique(dim=1)
         self._src, self._dst = pairs[0].contiguous(), pairs[1].contiguous()
 
     def draw(self, src: Tensor, dst: Tensor) -> Tensor:
         """Returns a negative destination for each event, int64 [B]; never dst from the pool."""
+        if len(src) != len(dst):
+            raise InputError(f"src has length {len(src)} and dst {len(dst)}; expected the same.")
         fallback = super().draw(src, dst)
         src, dst = src.cpu().contiguous(), dst.cpu()
         first = torch.searchsorted(self._src, src)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -19,7 +20,7 @@ from zoo_tns.evaluation import batches, evaluating
 from zoo_tns.events import check_events
 from zoo_tns.graph import TemporalGraph
 from zoo_tns.metrics import measures
-from zoo_tns.seeds import derived
+from zoo_tns.seeds import checked_seed, derived
 from zoo_tns.splits import EventSplit, chronological_split
 
 if TYPE_CHECKING:
@@ -110,14 +111,16 @@ def train_node_classification(
     Raises:
         ConfigError: settings out of range.
         InputError: no labels or other ones than 0 and 1, training events of one class, or, for
-            select="val", such validation events.
+            select="val", such validation events; no seed.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name} is {value!r}; expected an integer of at least 1.")
     if select not in get_args(Select):
         raise ConfigError(f"select is {select!r}; expected 'last' or 'val'.")
-    if not 0 <= dropout < 1 or not 0 < lr < math.inf:
+    checked_seed(seed)
+    real = all(isinstance(each, Real) and not isinstance(each, bool) for each in (lr, dropout))
+    if not real or not 0 <= dropout < 1 or not 0 < lr < math.inf:
         raise ConfigError(f"lr is {lr!r}, dropout {dropout!r}; expected more than 0 and [0, 1).")
     events = data.data if isinstance(data, EventSplit) else data
     labels = _labels(events)
@@ -177,7 +180,7 @@ def embed_sources(
     Raises:
         InputError: unusable data.
     """
-    check_events(data)
+    data = check_events(data)
     model.bind(graph).reset_memory()
     found = []
     with (

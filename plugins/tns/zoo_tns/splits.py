@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch_geometric.data import TemporalData
 
 from zoo_core.errors import InputError
 from zoo_tns.events import check_events
+from zoo_tns.seeds import checked_seed
 
 
 @dataclass(frozen=True)
@@ -88,20 +91,23 @@ def chronological_split(
         num_nodes: V; None is one more than the largest id.
 
     Raises:
-        InputError: ratios out of range, unusable data, or a part that would have no events.
+        InputError: arguments out of range, unusable data, or a part that would have no events.
     """
-    check_events(data)
+    data = check_events(data)
+    checked_seed(seed)
     for name, value in (("val_ratio", val_ratio), ("test_ratio", test_ratio)):
-        if not 0 < value < 1:
+        if not _is_number(value) or not 0 < value < 1:
             raise InputError(f"{name} is {value!r}; expected a share between 0 and 1.")
     if val_ratio + test_ratio >= 1:
         raise InputError(
             f"val_ratio and test_ratio are {val_ratio} and {test_ratio}; expected less than 1 "
             "together."
         )
-    if not 0 <= new_node_ratio < 1:
+    if not _is_number(new_node_ratio) or not 0 <= new_node_ratio < 1:
         raise InputError(f"new_node_ratio is {new_node_ratio!r}; expected a share in [0, 1).")
     num_nodes = data.num_nodes if num_nodes is None else num_nodes
+    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int):
+        raise InputError(f"num_nodes is {num_nodes!r}; expected an integer, or None.")
     if data.num_nodes > num_nodes:
         raise InputError(
             f"num_nodes is {num_nodes}, but the largest id is {data.num_nodes - 1}; expected more."
@@ -111,14 +117,13 @@ def chronological_split(
     before = torch.from_numpy(times <= early)
     val_mask = torch.from_numpy((times > early) & (times <= middle))
     test_mask = torch.from_numpy(times > middle)
-    hidden = _drawn(data, ~before, new_node_ratio, seed, num_nodes)
-    touched = _marked(hidden, num_nodes)
-    train_mask = before & ~touched[data.src] & ~touched[data.dst]
+    hidden = _drawn(data, ~before, new_node_ratio, seed)
+    train_mask = before & ~_has(data, hidden, torch.logical_or)
     for name, mask in (("training", train_mask), ("validation", val_mask), ("test", test_mask)):
         if not bool(mask.any()):
             raise InputError(f"there would be no {name} events; give more events, or other ratios.")
-    seen = _marked(torch.cat([data.src[train_mask], data.dst[train_mask]]), num_nodes)
-    unseen = ~seen[data.src] | ~seen[data.dst]
+    seen = torch.cat([data.src[train_mask], data.dst[train_mask]]).unique()
+    unseen = ~_has(data, seen, torch.logical_and)
     return EventSplit(
         data,
         num_nodes,
@@ -131,7 +136,7 @@ def chronological_split(
     )
 
 
-def _drawn(data: TemporalData, late: Tensor, ratio: float, seed: int, num_nodes: int) -> Tensor:
+def _drawn(data: TemporalData, late: Tensor, ratio: float, seed: int) -> Tensor:
     candidates = torch.cat([data.src[late], data.dst[late]]).unique()
     everyone = torch.cat([data.src, data.dst]).unique()
     number = min(int(ratio * len(everyone)), len(candidates))
@@ -140,7 +145,10 @@ def _drawn(data: TemporalData, late: Tensor, ratio: float, seed: int, num_nodes:
     return candidates[chosen].sort().values
 
 
-def _marked(nodes: Tensor, num_nodes: int) -> Tensor:
-    marked = torch.zeros(num_nodes, dtype=torch.bool)
-    marked[nodes] = True
-    return marked
+def _has(data: TemporalData, nodes: Tensor, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Which events have their source, their destination among nodes: bool [E]."""
+    return both(torch.isin(data.src, nodes), torch.isin(data.dst, nodes))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
