@@ -6,15 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tns_official_modules import tgat, tgn
 from torch import Tensor
 
 import zoo
 from zoo_core.cli import build
-from zoo_core.errors import CheckpointError, ConfigError, InputError, WeightsMismatchError
+from zoo_core.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    SaveError,
+    WeightsMismatchError,
+)
 from zoo_tns.model import TemporalGNN
 from zoo_tns.official import convert_official
+from zoo_tns.training import saving
 
 
 @pytest.fixture
@@ -114,3 +122,42 @@ def test_nothing_is_written_over_and_nothing_left_by_errors(convert, tmp_path: P
         convert(tgat())
     with pytest.raises(CheckpointError, match="there is no file"):
         build()(["tns-convert", str(tmp_path / "absent"), str(out)], standalone_mode=False)
+
+
+def test_a_full_disk_leaves_nothing(convert, tmp_path: Path, monkeypatch) -> None:
+    def full(path: Path, tensors: dict[str, Tensor]) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(saving, "write_tensors", full)
+    with pytest.raises(SaveError, match=r"cannot write .*memory\.safetensors: .*No space left"):
+        convert(tgn())
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_paths_and_files_for_folders_are_refused(convert, tmp_path: Path) -> None:
+    convert(tgat(), "--num-nodes", "9")
+    file = str(tmp_path / "official.pth")
+    for given, error, message in (
+        ((file, ""), InputError, "OUT is ''"),
+        (("", str(tmp_path / "new")), InputError, "FILE is ''"),
+        ((file, file), SaveError, "is not a folder"),
+    ):
+        with pytest.raises(error, match=message):
+            build()(["tns-convert", *given], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--k", "9" * 20),
+        ("--k", "0"),
+        ("--seed", str(2**64)),
+        ("--seed", "-1"),
+        ("--heads", "0"),
+        ("--num-nodes", "9" * 20),
+    ],
+)
+def test_numbers_out_of_range_are_refused(convert, option, value) -> None:
+    with pytest.raises(Exception, match=r"Input should be|not in the range") as error:
+        convert(tgn(), option, value)
+    assert error.value.exit_code == 2

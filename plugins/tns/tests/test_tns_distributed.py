@@ -88,6 +88,17 @@ def signalled(*given):
 model.forward = signalled
 run("stopped", model, out=out)
 run("again", network(0.3), out=out)
+from contextlib import ExitStack
+from zoo_core.errors import SaveError
+from zoo_tns.training.locking import locked
+
+with ExitStack() as stack:
+    if rank == 0:
+        stack.enter_context(locked(folder / "taken"))
+    try:
+        run("taken", network(), out=folder / "taken")
+    except SaveError as error:
+        (folder / f"refused-{rank}").write_text(str(error))
 import torch.distributed
 torch.distributed.destroy_process_group()
 """
@@ -156,8 +167,38 @@ def test_a_signal_to_one_stops_both_and_they_go_on_to_the_bit(pair):
     whole, again = read(pair, "whole"), read(pair, "again")
     assert whole[1][:2] == again[1][:2]
     assert all(torch.equal(whole[0][key], again[0][key]) for key in whole[0])
-    written = sorted(each.name for each in (pair / "run").iterdir())
-    assert written == ["checkpoints", "log.jsonl", "run.json"]
+    written = {each.name for each in (pair / "run").iterdir()} - {".lock"}
+    assert written == {"checkpoints", "log.jsonl", "run.json"}
+
+
+def test_both_are_refused_a_folder_that_another_process_holds(pair):
+    found = [(pair / f"refused-{rank}").read_text() for rank in (0, 1)]
+    assert found[0] == found[1]
+    assert "another process trains" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; expected an integer of at least 1"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+        ({"WORLD_SIZE": "9" * 5000}, "WORLD_SIZE is '999"),
+        ({"WORLD_SIZE": "2"}, "RANK, MASTER_ADDR, MASTER_PORT not set: launch with"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"}, "MASTER_ADDR not set"),
+        ({"RANK": "x"}, "RANK is 'x'"),
+        ({"RANK": "2"}, "RANK is 2; expected below WORLD_SIZE, 2"),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
+    ],
+)
+def test_a_half_set_launcher_is_refused(monkeypatch, variables, message):
+    whole = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name in whole:
+        monkeypatch.delenv(name, raising=False)
+    given = variables if "WORLD_SIZE" in variables else whole | variables
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        Processes.of(None)
 
 
 def test_shares_make_up_the_batch():

@@ -18,6 +18,7 @@ from zoo_tns import train_command
 from zoo_tns.events import load_jodie_csv
 from zoo_tns.model import TemporalGNN
 from zoo_tns.training import Outcome, TrainingConfig, train_link_prediction
+from zoo_tns.training.locking import locked
 
 SMALL = ("hidden=4", "node_dim=4", "time_dim=4", "k=3")
 QUICK = ("--epochs", "2", "--batch-size", "40", "--lr", "0.01")
@@ -39,7 +40,9 @@ def events(tmp_path):
 def run(*arguments):
     app = typer.Typer()
     app.command()(train_command.command)
-    settings = [word for each in SMALL for word in ("--set", each)]
+    given = {str(each).partition("=")[0] for each in arguments}
+    small = [each for each in SMALL if each.partition("=")[0] not in given]
+    settings = [word for each in small for word in ("--set", each)]
     return CliRunner().invoke(app, [*map(str, arguments), *settings])
 
 
@@ -140,6 +143,15 @@ def test_an_interrupted_training_says_how_to_go_on(events, tmp_path, monkeypatch
         (("tns-tgn", "--order", "shuffled"), "needs events in order"),
         (("tns-tgn", "--columns", "0,1"), "expected SOURCE,DESTINATION,TIME"),
         (("tns-tgn", "--columns", "a,b,c"), "no column 'a'"),
+        (("tns-tgn", "--columns", "0,0,0"), "expected three different ones"),
+        (("tns-tgn", "--columns", f"0,1,{'9' * 5000}"), "no column '999"),
+        (("tns-tgn", "--columns", "0,1,2", "--bipartite-offset"), "leave it out"),
+        (("tns-tgn", "--data", "collegemsg", "--no-bipartite-offset"), "leave it out"),
+        (("tns-tgn", "--data", "collegemsgg"), "Did you mean collegemsg?"),
+        (("tns-tgn", "--data", ""), "--data is ''"),
+        (("tns-tgn", "--set", f"k={'9' * 23}"), "expected an integer of 32 bits"),
+        (("tns-tgn", "--set", "k=201"), "there are 200 events"),
+        (("tns-tgn", "--epochs", "9" * 23), "epochs is 9999"),
         (("tns-tgn", "--data", "missing.csv"), "No such file"),
     ],
 )
@@ -150,3 +162,55 @@ def test_what_cannot_work_is_refused_and_nothing_written(events, tmp_path, words
     assert isinstance(done.exception, ZooError), done.output
     assert message in str(done.exception)
     assert not out.exists()
+
+
+def test_sizes_that_nothing_can_hold_are_refused(events, tmp_path, monkeypatch):
+    def full(*names, **options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore")
+
+    monkeypatch.setattr("zoo_core.loading.load", full)
+    done = run("tns-tgn", "--data", events, "--out", tmp_path / "run")
+    assert isinstance(done.exception, ZooError)
+    assert "these settings: DefaultCPUAllocator: can't allocate memory." in str(done.exception)
+
+
+@pytest.mark.parametrize("out", ["", "file", "model"])
+def test_a_folder_that_is_none_is_refused_before_data_are_read(tmp_path, out):
+    (tmp_path / "file").touch()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+    done = run("tns-tgn", "--data", tmp_path / "absent", "--out", out and tmp_path / out)
+    assert isinstance(done.exception, ZooError)
+    assert "absent" not in str(done.exception)
+
+
+def test_a_folder_that_is_taken_is_refused_before_data_are_read(events, tmp_path):
+    out = tmp_path / "run"
+    with locked(out):
+        done = run("tns-tgn", "--data", tmp_path / "absent", "--out", out)
+        assert "another process trains" in str(done.exception)
+    assert run("tns-tgn", "--data", events, "--out", out, *QUICK).exit_code == 0
+    done = run("tns-tgn", "--data", tmp_path / "absent", "--out", out, "--no-resume")
+    assert "already holds a training" in str(done.exception)
+
+
+def test_items_are_counted_apart_as_told(events, tmp_path):
+    for option, nodes in (("--bipartite-offset", 24), ("--no-bipartite-offset", 16)):
+        out = tmp_path / option
+        assert run("tgn-recent", "--data", events, "--out", out, *QUICK, option).exit_code == 0
+        assert zoo.load(out).settings.num_nodes == nodes
+
+
+def test_a_stray_rank_is_no_process_of_several(events, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    done = run("tgn-recent", "--data", events, "--out", tmp_path / "run", *QUICK)
+    assert done.exit_code == 0
+    assert "test AP (%)" in done.stdout
+
+
+def test_a_half_set_launcher_is_refused(events, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    done = run("tgn-recent", "--data", events, "--out", tmp_path / "run")
+    assert "the variable WORLD_SIZE is 'two'" in str(done.exception)
+    assert not (tmp_path / "run").exists()

@@ -6,10 +6,12 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch_geometric.data import TemporalData
 
 import zoo
-from zoo_core.errors import CheckpointError, SaveError
+from zoo_core.errors import CheckpointError, InputError, SaveError
 from zoo_tns.evaluation import evaluate
 from zoo_tns.graph import TemporalGraph
 from zoo_tns.model import TemporalGNN
@@ -19,6 +21,7 @@ from zoo_tns.training import (
     TrainingConfig,
     load_memory,
     save_trained,
+    saving,
     train_link_prediction,
 )
 
@@ -68,7 +71,8 @@ def test_a_model_without_a_card_leaves_checkpoints_alone(tmp_path):
     assert not (tmp_path / "config.json").exists()
     assert not (tmp_path / "memory.safetensors").exists()
     with pytest.raises(SaveError):
-        save_trained(TemporalGNN(None, 2, **CONFIG), tmp_path)
+        save_trained(TemporalGNN(24, 2, **CONFIG), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_model_without_memory_leaves_none_behind(tmp_path):
@@ -93,3 +97,61 @@ def test_a_memory_of_another_model_is_refused(tmp_path):
         load_memory(TemporalGNN(24, 2, **(CONFIG | {"node_dim": 6})), tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_memory(model, tmp_path / "none")
+
+
+def remembering(events):
+    model = TemporalGNN(24, 2, **CONFIG).bind(TemporalGraph.from_data(stream(), 24))
+    model.update(
+        *(each[:events] for each in (stream().src, stream().dst, stream().t, stream().msg))
+    )
+    return model
+
+
+def test_a_full_disk_leaves_no_model_without_its_memory(tmp_path, monkeypatch):
+    def full(path, tensors):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(saving, "write_tensors", full)
+    out = tmp_path / "new" / "run"
+    with pytest.raises(SaveError, match=r"cannot write .*memory\.safetensors: .*No space left"):
+        save_trained(remembering(5), out, name="tns-tgn")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_memory_is_there_before_the_model(tmp_path, monkeypatch):
+    plain = saving.save
+
+    def looked(model, folder, **options):
+        found = load_file(tmp_path / "memory.safetensors")
+        assert all(torch.equal(found[name], it) for name, it in model.memory_state().items())
+        return plain(model, folder, **options)
+
+    monkeypatch.setattr(saving, "save", looked)
+    for events in (5, 20):
+        save_trained(remembering(events), tmp_path, name="tns-tgn")
+    names = {each.name for each in tmp_path.iterdir()}
+    assert names == {"README.md", "config.json", "memory.safetensors", "model.safetensors"}
+
+
+def test_a_model_that_cannot_be_written_leaves_the_memory_from_before(tmp_path, monkeypatch):
+    save_trained(remembering(5), tmp_path, name="tns-tgn")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    def refused(*given, **options):
+        raise SaveError("no")
+
+    monkeypatch.setattr(saving, "save", refused)
+    with pytest.raises(SaveError, match="no"):
+        save_trained(remembering(20), tmp_path, name="tns-tgn")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_file_in_the_folders_place_is_refused(tmp_path, memory):
+    (tmp_path / "file").touch()
+    model = TemporalGNN(24, 2, **CONFIG, memory=memory)
+    with pytest.raises(SaveError, match="not a folder"):
+        save_trained(model, tmp_path / "file", name="tns-tgn")
+    with pytest.raises(InputError, match="no usable path"):
+        save_trained(model, "", name="tns-tgn")

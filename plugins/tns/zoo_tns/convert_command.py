@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo_core.errors import InputError
+from zoo_core.cache import user_path
+from zoo_core.errors import InputError, SaveError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,56 +21,71 @@ _CARDS = {
     ("tgat", True): "tns-tgat",
 }
 """The card whose configuration is nearest; what differs is written down."""
-_MEMORY = "memory.safetensors"
+_LARGEST = (1 << 31) - 1
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A .pth of the official code, or .safetensors.")],
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    file: Annotated[str, typer.Argument(help="A .pth of the official code, or .safetensors.")],
+    out: Annotated[str, typer.Argument(help="The folder to write.")],
     num_nodes: Annotated[
-        int | None, typer.Option(help="The graph's nodes; an error if the memory has others.")
+        int | None,
+        typer.Option(
+            min=1, max=_LARGEST, help="The graph's nodes; an error if the memory has others."
+        ),
     ] = None,
-    heads: Annotated[int, typer.Option(help="The heads of attention it was trained with.")] = 2,
+    heads: Annotated[
+        int,
+        typer.Option(min=1, max=_LARGEST, help="The heads of attention it was trained with."),
+    ] = 2,
     k: Annotated[
-        int | None, typer.Option(help="The neighbours it was trained with (TGN 10, TGAT 20).")
+        int | None,
+        typer.Option(
+            min=1, max=_LARGEST, help="The neighbours it was trained with (TGN 10, TGAT 20)."
+        ),
     ] = None,
     expansion: Annotated[
         bool, typer.Option(help="Add TNS's expansion modules at their initialisation.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the expansion modules' weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 63) - 1, help="Of the expansion modules' weights.")
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="The card that the folder names.")] = None,
 ) -> None:
     """Convert a checkpoint of the official TGN or TGAT code to safetensors, without running it."""
     from zoo_core.cli import output
     from zoo_core.saving import save
     from zoo_tns.official import convert_official
+    from zoo_tns.training.saving import FILE as MEMORY
+    from zoo_tns.training.saving import memory_beside
 
-    found = convert_official(file, num_nodes=num_nodes, heads=heads, k=k)
+    source, folder = user_path(file, "FILE"), user_path(out, "OUT")
+    if folder.exists() and not folder.is_dir():
+        raise SaveError(f"{folder} exists and is not a folder.")
+    found = convert_official(source, num_nodes=num_nodes, heads=heads, k=k)
     taken = [
-        each for each in ("config.json", "model.safetensors", _MEMORY) if (out / each).exists()
+        each for each in ("config.json", "model.safetensors", MEMORY) if (folder / each).exists()
     ]
     if taken:
-        raise InputError(f"{out} holds {taken[0]} already; give another folder.")
+        raise InputError(f"{folder} holds {taken[0]} already; give another folder.")
     config = found.config
     if expansion:
         config = {**config, "sampler": "tns"}
     model = _model(config, found.state_dict, seed)
-    folder = save(
-        model,
-        out,
-        name=name or _CARDS[config["aggr"], expansion],
-        config=config,
-        license="unknown",  # the weights are the user's own
-        description=f"Converted from {file.name}.",
-    )
-    if found.memory_state is not None:
-        _write_memory(found.memory_state, folder / _MEMORY)
+    with memory_beside(folder, found.memory_state or {}):
+        save(
+            model,
+            folder,
+            name=name or _CARDS[config["aggr"], expansion],
+            config=config,
+            license="unknown",  # the weights are the user's own
+            description=f"Converted from {source.name}.",
+        )
     output.table(
         ("converted", str(folder)),
         [
             *((key, str(value)) for key, value in config.items() if value is not None),
             ("parameters", f"{sum(each.numel() for each in model.parameters()):,}"),
-            *_memory_rows(found.memory_state),
+            *_memory_rows(MEMORY, found.memory_state),
         ],
     )
 
@@ -93,22 +108,8 @@ def _model(config: dict[str, Any], state_dict: dict[str, Tensor], seed: int) -> 
     return model
 
 
-def _write_memory(state: dict[str, Tensor], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from zoo_core.cache import replacing
-    from zoo_core.errors import SaveError
-
-    try:
-        with replacing(path) as fresh:
-            save_file(state, fresh)
-            fresh.chmod((path.parent / "config.json").stat().st_mode)
-    except OSError as error:
-        raise SaveError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _memory_rows(state: dict[str, Tensor] | None) -> list[tuple[str, str]]:
+def _memory_rows(file: str, state: dict[str, Tensor] | None) -> list[tuple[str, str]]:
     if state is None:
         return []
     updated = int((state["last_update"] > 0).sum())
-    return [(_MEMORY, f"{len(state['memory'])} nodes, {updated} of them updated")]
+    return [(file, f"{len(state['memory'])} nodes, {updated} of them updated")]

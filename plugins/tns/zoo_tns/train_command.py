@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import json as json_module
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,15 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from zoo_core.errors import ConfigError, InputError, printable
+from zoo_core.cache import user_path
+from zoo_core.errors import ConfigError, InputError, printable, suggestion
+from zoo_core.retries import first_line
 
 if TYPE_CHECKING:
     from torch_geometric.data import TemporalData
 
+    from zoo_tns.model import TemporalGNN
     from zoo_tns.training.trainer import Outcome
 
 _FACTORY = "zoo_tns.model:TemporalGNN"
 _DECIDED = ("num_nodes", "edge_dim")
+_LARGEST = (1 << 31) - 1
 _SHOWN = {"ap": "AP (%)", "acc": "accuracy (%)", "auc": "AUC (%)"}
 
 
@@ -34,10 +37,18 @@ def command(
             "data set in $ZOO_DATA, such as collegemsg."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    out: Annotated[str, typer.Option(metavar="PATH", help="The folder to write.")],
     columns: Annotated[
         str | None,
         typer.Option(help="SOURCE,DESTINATION,TIME[,FEATURE...]: names, or numbers from 0."),
+    ] = None,
+    bipartite_offset: Annotated[
+        bool | None,
+        typer.Option(
+            "--bipartite-offset/--no-bipartite-offset",
+            help="Of the JODIE layout: whether items are counted apart from users; by default the "
+            "header tells.",
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 50,
     batch_size: Annotated[int, typer.Option(min=1, help="Events of a step.")] = 200,
@@ -72,10 +83,14 @@ def command(
     """
     given = _settings(settings or [])
     _check_model(model)
-    from zoo_core.loading import load
     from zoo_tns.training.config import TrainingConfig
+    from zoo_tns.training.locking import require_free
+    from zoo_tns.training.processes import Processes
+    from zoo_tns.training.run_folder import require_usable
     from zoo_tns.training.trainer import train_link_prediction
 
+    folder = user_path(out, "--out")
+    require_usable(folder, resume)
     config = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
@@ -86,24 +101,19 @@ def command(
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
-    events = _events(data, columns)
-    import torch
-
-    torch.manual_seed(seed)
-    network = load(
-        model,
-        pretrained=False,
-        **given,
-        num_nodes=events.num_nodes,
-        edge_dim=events.msg.shape[1],
-    )
-    outcome = train_link_prediction(network, events, config=config, out=out, resume=resume)
-    if int(os.environ.get("RANK", "0")):
-        return
+    processes = Processes.of(None)
+    if processes.main:
+        require_free(folder)
+    events = _events(data, columns, bipartite_offset)
+    network = _network(model, given, events, seed)
+    outcome = train_link_prediction(network, events, config=config, out=folder, resume=resume)
     if not outcome.finished:
-        _tell(f"stopped in epoch {len(outcome.history) + 1}; the same command goes on in {out}.")
+        if processes.main:
+            epoch = len(outcome.history) + 1
+            _tell(f"stopped in epoch {epoch}; the same command goes on in {folder}.")
         raise typer.Exit(128 + outcome.signal)
-    _show(outcome, out, json)
+    if processes.main:
+        _show(outcome, folder, json)
 
 
 def _check_model(name: str) -> None:
@@ -137,6 +147,8 @@ def _settings(given: list[str]) -> dict[str, Any]:
         if key in inspect.signature(load).parameters:
             raise InputError(f"--set {key}: that is no argument of a model.")
         found[key] = _value(text)
+        if isinstance(found[key], int) and abs(found[key]) > _LARGEST:
+            raise InputError(f"--set {key} is {text}; expected an integer of 32 bits.")
     return found
 
 
@@ -149,18 +161,45 @@ def _value(text: str) -> Any:
     return text
 
 
-def _events(data: str, columns: str | None) -> TemporalData:
+def _network(name: str, given: dict[str, Any], events: TemporalData, seed: int) -> TemporalGNN:
+    import torch
+
+    from zoo_core.loading import load
+
+    k = given.get("k")
+    if isinstance(k, int) and k > len(events.src):
+        raise InputError(f"--set k is {k}, and there are {len(events.src)} events; expected fewer.")
+    torch.manual_seed(seed)
+    width = events.msg.shape[1]
+    try:
+        return load(name, pretrained=False, **given, num_nodes=events.num_nodes, edge_dim=width)
+    except (RuntimeError, MemoryError, OverflowError) as error:  # of sizes that nothing can hold
+        raise ConfigError(f"{name} cannot be made with these settings: {first_line(error)}.") from (
+            error
+        )
+
+
+def _events(data: str, columns: str | None, bipartite_offset: bool | None) -> TemporalData:
     from zoo_tns.events import DATASETS, load_dataset, load_jodie_csv, read_events
 
+    known = data in DATASETS and columns is None
+    if bipartite_offset is not None and (known or columns is not None):
+        raise InputError("--bipartite-offset is for a csv in the JODIE layout; leave it out.")
+    if known:
+        return load_dataset(data)
+    if not user_path(data, "--data").exists():
+        raise InputError(
+            f"{data}: No such file, and no data set of that name.{suggestion(data, DATASETS)}"
+        )
     if columns is None:
-        return load_dataset(data) if data in DATASETS else load_jodie_csv(data)
+        return load_jodie_csv(data, bipartite_offset)
     names = [each.strip() for each in columns.split(",")]
     if len(names) < 3 or not all(names):
         raise InputError(
             f"--columns is {columns!r}; expected SOURCE,DESTINATION,TIME[,FEATURE...]."
         )
     source, destination, time, *features = (
-        int(each) if each.isdecimal() else each for each in names
+        int(each) if each.isdecimal() and len(each) < 10 else each for each in names
     )
     return read_events(
         data, source=source, destination=destination, time=time, features=features, remap=True

@@ -1,13 +1,16 @@
 """What a training needs to go on, on disk: safetensors and JSON, nothing that is unpickled.
 
-A checkpoint is a folder step-NNNNNNNN with the weights, Adam's moments, the memory with its pending
-messages, the best weights so far with the memory that belongs to them, and state.json with the
-position and the history. It is written beside and renamed when it is complete. There is no random
-state in it: every generator is seeded from the training's seed and the place where it is used.
+A checkpoint is a folder step-NNNNNNNN-epoch-NNNN with the weights, Adam's moments, the memory with
+its pending messages, the best weights so far with the memory that belongs to them, and state.json
+with the position, the history and the digests of the other files. It is written beside and renamed
+when it is complete, and only then is the one before removed: no name is used twice. There is no
+random state in it: every generator is seeded from the training's seed and the place where it is
+used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -25,15 +28,18 @@ from torch import Tensor, nn
 from zoo_core.cache import replacing
 from zoo_core.errors import CheckpointError, SaveError, enumeration
 from zoo_core.retries import first_line
+from zoo_tns.training.rates import rate_sums
 
-FORMAT = 1
+FORMAT = 2
 CHECKPOINTS = "checkpoints"
 Tensors = dict[str, Tensor]
 
 _KINDS = ("step", "exp_avg", "exp_avg_sq")  # of Adam
-_NAME = re.compile(r"step-(\d{8,})")
+_NAME = re.compile(r"step-(\d{8,})-epoch-(\d{4,})")
+_SCRATCH = re.compile(r"\." + _NAME.pattern + r"\..+")
 _STATE = "state.json"
 _FILES = ("model", "optimizer", "memory", "best-model", "best-memory")
+_SUMS = {"loss", "events", "seconds", *rate_sums({}, 0)}
 
 
 @dataclass
@@ -57,6 +63,11 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_val_ap: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint: those at an epoch's end, before and after validation, differ, too."""
+        return f"step-{self.step:08d}-epoch-{self.epoch:04d}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ def save_checkpoint(
         SaveError: the folder cannot be written.
     """
     folder = out / CHECKPOINTS
-    target = folder / f"step-{progress.step:08d}"
+    target = folder / progress.name
     now = Snapshot.of(model)
     best = best or Snapshot({}, {})
     contents = (now.model, _moments(optimizer, model), now.memory, best.model, best.memory)
@@ -100,11 +111,14 @@ def save_checkpoint(
             fresh.mkdir()
             for name, tensors in zip(_FILES, contents, strict=True):
                 write_tensors(fresh / f"{name}.safetensors", tensors)
-            text = json.dumps({"format": FORMAT, **asdict(progress)}, indent=2)
+            digests = {name: _sha256(fresh / f"{name}.safetensors") for name in _FILES}
+            state = {"format": FORMAT, "digests": digests, **asdict(progress)}
+            text = json.dumps(state, indent=2, allow_nan=False)
             (fresh / _STATE).write_text(text + "\n", encoding="utf-8")
         for old in folder.iterdir():
             # Also what a training left that was killed while it wrote.
-            if old != target and old.name.lstrip(".").startswith("step-"):
+            ours = _NAME.fullmatch(old.name) or _SCRATCH.fullmatch(old.name)
+            if ours and old != target:
                 shutil.rmtree(old)
     except (OSError, SafetensorError) as error:
         raise SaveError(
@@ -115,8 +129,11 @@ def save_checkpoint(
 
 def newest_checkpoint(out: Path) -> Path | None:
     """Returns the newest complete checkpoint of a training's folder, or None."""
-    found = (each for each in (out / CHECKPOINTS).glob("step-*") if _NAME.fullmatch(each.name))
-    return max(found, key=lambda each: int(each.name[5:]), default=None)
+    found = {}
+    for each in (out / CHECKPOINTS).glob("step-*"):
+        if place := _NAME.fullmatch(each.name):
+            found[int(place[1]), int(place[2])] = each
+    return found[max(found)] if found else None
 
 
 def load_checkpoint(
@@ -130,8 +147,10 @@ def load_checkpoint(
     Raises:
         CheckpointError: it cannot be read, is damaged, or is of another model.
     """
-    progress = _progress(checkpoint)
+    progress, digests = _state(checkpoint)
     files = [checkpoint / f"{name}.safetensors" for name in _FILES]
+    for path in files:
+        _verify(path, digests[path.stem])
     weights, moments, memory, best_weights, best_memory = map(read_tensors, files)
     _check_weights(weights, model, files[0])
     _restore(optimizer, moments, model, files[1])
@@ -163,30 +182,72 @@ def read_tensors(path: Path) -> Tensors:
         raise CheckpointError(f"{path} cannot be read: {first_line(error)}.") from error
 
 
-def _progress(checkpoint: Path) -> Progress:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, expected: str) -> None:
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}.") from error
+    if found != expected:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is {found}, and {_STATE} has {expected}; remove "
+            f"{path.parent} to start anew."
+        )
+
+
+def _state(checkpoint: Path) -> tuple[Progress, dict[str, str]]:
+    """How far a checkpoint is, and the SHA-256 of its files by their names in `_FILES`."""
     path = checkpoint / _STATE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {first_line(error)}.") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path} has another format; expected {FORMAT}.")
-    counts = [content.get(name) for name in ("step", "epoch", "batch", "best_epoch")]
-    history, sums = content.get("history"), content.get("sums")
-    if (
-        content.keys() != asdict(Progress()).keys()
-        or not all(type(each) is int and each >= 0 for each in counts)
-        or checkpoint.name != f"step-{content['step']:08d}"
-        or not isinstance(history, list)
-        or len(history) != content["epoch"]
-        or not all(isinstance(each, dict) for each in history)
-        or content["best_epoch"] > content["epoch"]
-        or not isinstance(sums, dict)
-        or not all(isinstance(each, (int, float)) for each in sums.values())
-        or not isinstance(content["best_val_ap"], float)
-    ):
+    digests = content.pop("digests", None)
+    whole = isinstance(digests, dict) and digests.keys() == set(_FILES)
+    if not whole or content.keys() != asdict(Progress()).keys() or not _sound(content, checkpoint):
         raise CheckpointError(f"{path} is damaged; remove {checkpoint} to start anew.")
-    return Progress(**content)
+    return Progress(**content), digests
+
+
+def _sound(state: dict[str, Any], checkpoint: Path) -> bool:
+    """Whether values are of the kind, and in the range, that `save_checkpoint` writes."""
+    counts = [state[name] for name in ("step", "epoch", "batch", "best_epoch")]
+    history, sums, best = state["history"], state["sums"], state["best_epoch"]
+    return (
+        all(type(each) is int and each >= 0 for each in counts)
+        and checkpoint.name == Progress(step=state["step"], epoch=state["epoch"]).name
+        and isinstance(history, list)
+        and len(history) == state["epoch"]
+        and all(_is_record(each, epoch) for epoch, each in enumerate(history, start=1))
+        and best <= state["epoch"]
+        and bool(best) == bool(history)
+        and _finite(state["best_val_ap"])
+        and (not best or history[best - 1]["val_ap"] == state["best_val_ap"])
+        and isinstance(sums, dict)
+        and all(map(_finite, sums.values()))
+        and bool(sums) == bool(state["batch"])
+        and (not sums or sums.keys() == _SUMS)
+    )
+
+
+def _is_record(record: Any, epoch: int) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("epoch") == epoch
+        and all(value is None or _finite(value) for value in record.values())
+        and "closed_share" in record
+        and all(_finite(record.get(name)) for name in ("loss", "val_ap"))
+    )
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _check_weights(tensors: Tensors, model: nn.Module, path: Path) -> None:
@@ -197,8 +258,12 @@ def _check_weights(tensors: Tensors, model: nn.Module, path: Path) -> None:
         if name not in mine or name not in tensors or mine[name].shape != tensors[name].shape
     ):
         raise CheckpointError(f"{path} is of another model: {enumeration(wrong)}.")
+    _check_finite(tensors, path)
+
+
+def _check_finite(tensors: Tensors, path: Path) -> None:
     if wrong := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
-        raise CheckpointError(f"{path} has weights that are not finite: {enumeration(wrong)}.")
+        raise CheckpointError(f"{path} has values that are not finite: {enumeration(wrong)}.")
 
 
 def _numbered(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[str]:
@@ -234,6 +299,7 @@ def _restore(
         if key not in expected or key not in tensors or tensors[key].shape != expected[key]
     ):
         raise CheckpointError(f"{path} is not of this model's optimizer: {enumeration(wrong)}.")
+    _check_finite(tensors, path)
     state = {
         names.index(name): {kind: tensors[f"{kind}/{name}"] for kind in _KINDS} for name in started
     }

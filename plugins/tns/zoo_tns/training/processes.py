@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo_core.errors import ConfigError, ZooError
+from zoo_core.retries import first_line
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,11 +41,12 @@ class Processes:
         """Returns those of an accelerator, or those that were launched.
 
         Raises:
-            ConfigError: Accelerate is set to something that this loop is not made for.
+            ConfigError: Accelerate is set to something that this loop is not made for, or the
+                variables of a launcher are not complete.
             ZooError: several were launched, and Accelerate is missing or does not see them.
         """
         if accelerator is None:
-            if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            if _world() == 1:
                 return cls()
             accelerator = _launched()
         if accelerator.distributed_type.value not in _PLAIN:
@@ -117,6 +119,36 @@ class Processes:
         return found.tolist()
 
 
+def _world() -> int:
+    """How many processes a launcher says it started."""
+    return _variable("WORLD_SIZE", "1", 1)
+
+
+def _check_launcher(world: int) -> None:
+    """Raises ConfigError unless a launcher set all that the processes need to meet."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return
+    names = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    if missing := [name for name in names if not os.environ.get(name)]:
+        raise ConfigError(
+            f"WORLD_SIZE is {world}, and {', '.join(missing)} not set: launch with `accelerate "
+            "launch` or torchrun, or unset WORLD_SIZE for one process."
+        )
+    if _variable("RANK", "", 0) >= world:
+        raise ConfigError(f"RANK is {os.environ['RANK']}; expected below WORLD_SIZE, {world}.")
+    _variable("MASTER_PORT", "", 1)
+
+
+def _variable(name: str, default: str, least: int) -> int:
+    text = os.environ.get(name, default)
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+        raise ConfigError(
+            f"the variable {name} is {text!r}; expected an integer of at least {least}, which a "
+            "launcher such as torchrun sets; unset it for one process."
+        )
+    return int(text)
+
+
 def _launched() -> Accelerator:
     try:
         from accelerate import Accelerator
@@ -125,8 +157,12 @@ def _launched() -> Accelerator:
             f"training with several processes needs Accelerate, which is missing ({error}): "
             'pip install "zoo-tns[train]".'
         ) from error
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    launched = int(os.environ["WORLD_SIZE"])
+    launched = _world()
+    _check_launcher(launched)
+    try:
+        accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    except (ValueError, RuntimeError) as error:
+        raise ZooError(f"the processes do not find each other: {first_line(error)}.") from error
     if accelerator.num_processes != launched:
         raise ZooError(
             f"{launched} processes were launched and Accelerate sees {accelerator.num_processes}; "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo_core.cache import replacing
@@ -16,13 +18,20 @@ from zoo_core.errors import CheckpointError, SaveError, enumeration
 from zoo_core.retries import first_line
 from zoo_tns.events import edge_features
 from zoo_tns.splits import EventSplit
+from zoo_tns.training import log, saving
 from zoo_tns.training.checkpointing import newest_checkpoint
 from zoo_tns.training.config import TrainingConfig
 
 FILE = "run.json"
+_SCRATCH = (*(f".{name}." for name in (FILE, log.FILE, saving.FILE)), ".zoo-")
 
 
-def identity(model: nn.Module, split: EventSplit, config: TrainingConfig) -> dict[str, Any]:
+def identity(
+    model: nn.Module,
+    split: EventSplit,
+    config: TrainingConfig,
+    node_features: Tensor | None = None,
+) -> dict[str, Any]:
     """Returns all that decides a training but its initial weights, as JSON values."""
     settings = getattr(model, "settings", None)
     masks = [split.train_mask, split.val_mask, split.test_mask]
@@ -37,10 +46,13 @@ def identity(model: nn.Module, split: EventSplit, config: TrainingConfig) -> dic
     return {
         "config": decisive,
         "model": None if settings is None else asdict(settings),
+        "held_rates": [each.held for each in getattr(model, "expansions", ())],
+        "dtype": ", ".join(sorted({str(each.dtype) for each in model.parameters()})),
         "parameters": {name: list(each.shape) for name, each in model.named_parameters()},
         "events": len(data.src),
         "nodes": split.num_nodes,
         "data": _digest(data.src, data.dst, data.t, edge_features(data), *masks),
+        "node_features": None if node_features is None else _digest(node_features),
     }
 
 
@@ -53,24 +65,21 @@ def starting_point(folder: Path, resume: bool, mine: Mapping[str, Any]) -> Path 
         mine: `identity` of the training that is to go on.
 
     Raises:
-        SaveError: without `resume`, the folder holds a training or a model.
-        CheckpointError: with `resume`, it holds another training.
+        SaveError: `require_usable`.
+        CheckpointError: it holds another training, or checkpoints of who knows which.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SaveError(f"{folder} exists and is not a folder.")
-    if not resume:
-        for name, what in ((FILE, "a training"), ("config.json", "a saved model")):
-            if (folder / name).exists():
-                raise SaveError(
-                    f"{folder} already holds {what}; name another folder, or go on there with "
-                    "resume=True (--resume)."
-                )
+    require_usable(folder, resume)
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
         return None
     if not (folder / FILE).exists():
-        return None
+        raise CheckpointError(
+            f"{folder} has checkpoints and no {FILE}, which says of which training; name another "
+            f"folder, or remove {checkpoint.parent} to start anew."
+        )
     try:
         theirs = _flat(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / FILE} cannot be read: {first_line(error)}.") from error
     ours = _flat(json.loads(json.dumps(mine)))
     different = [
@@ -82,7 +91,33 @@ def starting_point(folder: Path, resume: bool, mine: Mapping[str, Any]) -> Path 
         raise CheckpointError(
             f"{folder} holds another training; different are: {enumeration(different, 4)}."
         )
-    return newest_checkpoint(folder)
+    return checkpoint
+
+
+def require_usable(folder: Path, resume: bool) -> None:
+    """Checks what can be known of a folder before there are data.
+
+    Raises:
+        SaveError: it is no folder, holds a model that no checkpoint belongs to, or, without
+            `resume`, a training.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SaveError(f"{folder} exists and is not a folder.")
+    if newest_checkpoint(folder) is None:
+        if (folder / "config.json").exists():
+            raise SaveError(f"{folder} already holds a saved model; name another folder.")
+    elif not resume:
+        raise SaveError(
+            f"{folder} already holds a training; name another folder, or go on there with "
+            "resume=True (--resume)."
+        )
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes what a process left that was killed while it wrote; needs the folder's lock."""
+    for each in folder.iterdir():
+        if each.is_dir() and each.name.startswith(_SCRATCH):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def write_identity(folder: Path, mine: Mapping[str, Any]) -> None:
@@ -97,7 +132,9 @@ def write_identity(folder: Path, mine: Mapping[str, Any]) -> None:
 def _digest(*tensors: Tensor) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
-        digest.update(tensor.detach().cpu().numpy().tobytes())
+        digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
+        values = tensor.detach().cpu().contiguous().flatten()
+        digest.update(values.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo_core.cache import replacing, user_path
+from safetensors import SafetensorError
+from torch import Tensor
+
+from zoo_core.cache import user_path
 from zoo_core.errors import CheckpointError, SaveError
 from zoo_core.retries import first_line
 from zoo_core.saving import save
@@ -41,25 +47,84 @@ def save_trained(
     Raises:
         SaveError: it has no card, or the folder cannot be written.
     """
-    written = save(
-        model,
-        folder,
-        name=name,
-        config=asdict(model.settings),
-        license=license,
-        metrics=metrics,
-        description=description,
-    )
-    memory = model.memory_state()
+    with memory_beside(user_path(folder, "the folder"), model.memory_state()):
+        return save(
+            model,
+            folder,
+            name=name,
+            config=asdict(model.settings),
+            license=license,
+            metrics=metrics,
+            description=description,
+        )
+
+
+@contextmanager
+def memory_beside(folder: Path, memory: Mapping[str, Tensor]) -> Iterator[None]:
+    """Writes a memory to a folder, for a block that writes the model to it.
+
+    The memory is there before the model, so that no model ever lacks its own. If the block fails,
+    the memory from before is there again.
+
+    Args:
+        folder: need not exist.
+        memory: of `TemporalGNN.memory_state`; empty removes what is there after the block.
+
+    Raises:
+        SaveError: it cannot be written.
+    """
+    path = folder / FILE
+    if not memory:
+        yield
+        with _writing(path):
+            path.unlink(missing_ok=True)
+        return
+    if folder.exists() and not folder.is_dir():
+        raise SaveError(f"{folder} exists and is not a folder.")
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        if memory:
-            with replacing(written / FILE) as fresh:
+        with _scratch(path) as scratch:
+            fresh, previous = scratch / "fresh", scratch / "previous"
+            with _writing(path):
                 write_tensors(fresh, memory)
-        else:
-            (written / FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise SaveError(f"cannot write {written / FILE}: {error.strerror or error}.") from error
-    return written
+                if path.exists():
+                    path.rename(previous)
+                fresh.rename(path)
+            try:
+                yield
+            except BaseException:
+                path.unlink()
+                if previous.exists():
+                    previous.rename(path)
+                raise
+            with _writing(path):
+                path.chmod((folder / "config.json").stat().st_mode & 0o777)
+    except BaseException:
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
+        raise
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what a full disk or a folder that is not ours raises into a SaveError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise SaveError(f"cannot write {path}: {reason}.") from error
 
 
 def load_memory(model: TemporalGNN, folder: str | Path) -> None:

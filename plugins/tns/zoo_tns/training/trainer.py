@@ -22,7 +22,14 @@ from torch.nn import functional as F  # noqa: N812
 from torch_geometric.data import TemporalData
 
 from zoo_core.cache import user_path
-from zoo_core.errors import CheckpointError, ConfigError, ZooError, ZooWarning
+from zoo_core.errors import (
+    CheckpointError,
+    ConfigError,
+    InputError,
+    ZooError,
+    ZooWarning,
+)
+from zoo_core.retries import first_line
 from zoo_tns.evaluation import evaluate_part
 from zoo_tns.events import edge_features
 from zoo_tns.graph import TemporalGraph
@@ -37,11 +44,12 @@ from zoo_tns.training.checkpointing import (
     save_checkpoint,
 )
 from zoo_tns.training.config import TrainingConfig
+from zoo_tns.training.entering import entered, held
 from zoo_tns.training.interruption import Interruption
 from zoo_tns.training.log import Log, Record, plain, write_log
 from zoo_tns.training.processes import Processes
 from zoo_tns.training.rates import rate_means, rate_sums
-from zoo_tns.training.run_folder import identity, starting_point, write_identity
+from zoo_tns.training.run_folder import identity, require_usable
 from zoo_tns.training.saving import save_trained
 
 if TYPE_CHECKING:
@@ -120,50 +128,52 @@ def train_link_prediction(
         callbacks: called with each record, in the main process.
 
     Raises:
-        ConfigError: settings that do not suit the model, or an accelerator with low precision.
+        ConfigError: settings that do not suit the model, fewer epochs than `out` has, an
+            accelerator with low precision, or a launcher's variables that are not complete.
         InputError: data that cannot be used, or does not fit the model.
-        SaveError: `out` holds a training and `resume` is False, or it cannot be written.
+        SaveError: `out` holds a training and `resume` is False, or a saved model that no
+            checkpoint belongs to; another process trains there; or it cannot be written.
         CheckpointError: `out` holds another training, or a damaged checkpoint.
         ZooError: the loss or the weights are no longer finite; or Accelerate is missing.
     """
-    config = config or TrainingConfig()
+    config = TrainingConfig() if config is None else config
     if not isinstance(config, TrainingConfig):
         raise ConfigError(f"config is a {type(config).__name__}; expected a TrainingConfig.")
-    split = data if isinstance(data, EventSplit) else _split(model, data)
     folder = None if out is None else user_path(out, "out")
+    if folder is not None:
+        require_usable(folder, resume)
+    split = data if isinstance(data, EventSplit) else _split(model, data)
     processes = Processes.of(accelerator)
     if processes.device is not None:
         model.to(processes.device)
     training = _Training(model, split, config, processes, node_features)
-    if folder is not None:
-        mine = identity(model, split, config)
-        found = starting_point(folder, resume, mine)
-        processes.wait()  # before one process writes what another one checks
-        if processes.main:
-            write_identity(folder, mine)
-        if found is not None:
-            training.resume(found)
-    processes.align(model)
-    log = Log(
-        folder if processes.main else None,
-        training.steps,
-        config.epochs,
-        training.at.epoch * training.steps + training.at.batch,
-        callbacks if processes.main else (),
-        progress and processes.main,
-    )
-    with Interruption() as stop, log:
-        training.run(stop, log, folder)
-    if not training.ended:
-        at = training.at
-        return Outcome(tuple(at.history), at.best_epoch, at.best_val_ap, {}, {}, stop.signal)
-    outcome = training.outcome(stop.signal)
-    if folder is not None and processes.main:
-        write_log(folder, outcome.history)
-        if name is not None or getattr(model, "zoo", None) is not None:
-            _save(model, folder, name, outcome, config)
-    processes.wait()
-    return outcome
+    with held(folder, processes):
+        if folder is not None:
+            mine = identity(model, split, config, node_features)
+            found = entered(folder, resume, mine, processes)
+            if found is not None:
+                training.resume(found)
+        processes.align(model)
+        log = Log(
+            folder if processes.main else None,
+            training.steps,
+            config.epochs,
+            training.at.epoch * training.steps + training.at.batch,
+            callbacks if processes.main else (),
+            progress and processes.main,
+        )
+        with Interruption() as stop, log:
+            training.run(stop, log, folder)
+        if not training.ended:
+            at = training.at
+            return Outcome(tuple(at.history), at.best_epoch, at.best_val_ap, {}, {}, stop.signal)
+        outcome = training.outcome(stop.signal)
+        if folder is not None and processes.main:
+            write_log(folder, outcome.history)
+            if name is not None or getattr(model, "zoo", None) is not None:
+                _save(model, folder, name, outcome, config)
+        processes.wait()
+        return outcome
 
 
 class _Training:
@@ -202,6 +212,11 @@ class _Training:
         self.at, self.best = load_checkpoint(checkpoint, self.model, self.optimizer)
         if self.at.batch > self.steps or self.at.step != self.at.epoch * self.steps + self.at.batch:
             raise CheckpointError(f"{checkpoint} is of a training with other steps.")
+        if self.at.epoch > self.config.epochs:
+            raise ConfigError(
+                f"epochs is {self.config.epochs}, and {checkpoint.parent.parent} has "
+                f"{self.at.epoch} already; expected at least as many, or another folder."
+            )
 
     @property
     def ended(self) -> bool:
@@ -252,7 +267,11 @@ class _Training:
             self._add({"seconds": time.perf_counter() - start})
             log.advance()
             stopped = stop.signal = self.processes.largest(stop.signal)
-            if stopped or (every and at.step % every == 0):
+            due = stopped or (every and at.step % every == 0)
+            # The last step's weights are not to be validated unless they can be used.
+            if (due or at.batch == self.steps) and not finite_weights(self.model):
+                raise self._diverged("a weight is not finite", at.batch)
+            if due:
                 self._save(folder)
             if stopped:
                 return False
@@ -289,7 +308,7 @@ class _Training:
         values = [0.0 if loss is None else loss.item(), *rates.values()]
         total, *summed = self.processes.add_up(self.parameters, values)
         if not math.isfinite(total):
-            raise self._diverged(f"the loss is {total}")
+            raise self._diverged(f"the loss is {total}", at.batch + 1)
         self.optimizer.step()
         self._add(
             {"loss": total * len(rows), "events": len(rows)} | dict(zip(rates, summed, strict=True))
@@ -333,21 +352,23 @@ class _Training:
     def _evaluated(self, part: Any) -> dict[str, dict[str, float]]:
         # Uniform sampling draws in evaluation, too: always the same in the same epoch.
         self.model.seed_dropout(derived(self.config.seed, part, self.at.epoch))
-        found = evaluate_part(
-            self.model, self.split, part, self.full_graph, self.config.evaluation_batch_size
-        )
+        try:
+            found = evaluate_part(
+                self.model, self.split, part, self.full_graph, self.config.evaluation_batch_size
+            )
+        except InputError as error:  # weights are finite, and what they lead to is not
+            what = f"the {part} events cannot be scored ({first_line(error)})"
+            raise self._diverged(what, self.steps) from error
         return self.processes.agreed(found)
 
     def _save(self, folder: Path | None) -> None:
-        if not finite_weights(self.model):
-            raise self._diverged("a weight is not finite")
         if folder is not None and self.processes.main:
             save_checkpoint(folder, self.at, self.model, self.optimizer, self.best)
         self.processes.wait()
 
-    def _diverged(self, what: str) -> ZooError:
+    def _diverged(self, what: str, batch: int) -> ZooError:
         return ZooError(
-            f"{what} in epoch {self.at.epoch + 1}, batch {self.at.batch + 1} of {self.steps}; "
+            f"{what} in epoch {self.at.epoch + 1}, batch {batch} of {self.steps}; "
             "checkpoints are from before. Try a lower learning rate."
         )
 
