@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import TemporalData
 
@@ -28,6 +28,7 @@ def nodes_of(data):
     return set(data.src.tolist()) | set(data.dst.tolist())
 
 
+@settings(deadline=None)
 @given(
     times=st.lists(st.integers(0, 30), min_size=60, max_size=60),
     seed=st.integers(0, 5),
