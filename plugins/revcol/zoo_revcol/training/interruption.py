@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo_core import interruption
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-
-class Interruption:
-    """Notes the first signal within a `with` block; the second one acts as it did before.
-
-    Outside the main thread, where no handlers can be set, it notes nothing.
+class Interruption(interruption.Interruption):
+    """That of the core, on which several processes agree.
 
     Args:
         accelerator: the processes that are to agree.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
-        self.signal = 0
+        super().__init__()
         self._accelerator = accelerator
-        self._before: dict[int, Any] = {}
         self._asked: tuple[torch.Tensor, Any] | None = None
-
-    def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._note) for each in _SIGNALS}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._restore()
 
     def agreed(self) -> bool:
         """Whether to stop now; every process is to ask after every step, and gets one answer.
@@ -65,12 +46,3 @@ class Interruption:
         if self._asked is not None:
             self._asked[1].wait()
             self._asked = None
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-        self._before = {}

@@ -29,6 +29,7 @@ from zoo_core.errors import (
     ZooError,
     ZooWarning,
 )
+from zoo_core.interruption import Interruption
 from zoo_core.retries import first_line
 from zoo_tns.evaluation import evaluate_part
 from zoo_tns.events import edge_features
@@ -45,7 +46,6 @@ from zoo_tns.training.checkpointing import (
 )
 from zoo_tns.training.config import TrainingConfig
 from zoo_tns.training.entering import entered, held
-from zoo_tns.training.interruption import Interruption
 from zoo_tns.training.log import Log, Record, plain, write_log
 from zoo_tns.training.processes import Processes
 from zoo_tns.training.rates import rate_means, rate_sums

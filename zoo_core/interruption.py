@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a training at a step's end."""
+"""SIGINT and SIGTERM end long work at a place of its own choosing."""
 
 from __future__ import annotations
 
