@@ -15,7 +15,8 @@ from tns_streams import Stream, streams
 from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NodeSamplerInput
 
 from zoo_tns.index import TemporalIndex
-from zoo_tns.samplers import TemporalSampler, UniformSampler
+from zoo_tns.samplers import UniformSampler
+from zoo_tns.temporal_sampler import TemporalSampler
 
 SAMPLERS: dict[str, TemporalSampler] = {
     **DETERMINISTIC,

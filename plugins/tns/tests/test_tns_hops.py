@@ -15,7 +15,8 @@ from torch_geometric.sampler import NodeSamplerInput, SamplerOutput
 
 from zoo_core.errors import InputError
 from zoo_tns.index import TemporalIndex
-from zoo_tns.samplers import RecentSampler, TemporalSampler, TNSSampler, UniformSampler
+from zoo_tns.samplers import RecentSampler, TNSSampler, UniformSampler
+from zoo_tns.temporal_sampler import TemporalSampler
 
 
 def sampled(

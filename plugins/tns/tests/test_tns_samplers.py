@@ -26,10 +26,10 @@ from zoo_tns.neighbors import Neighbors, WeightedNeighbors
 from zoo_tns.samplers import (
     ExpandedSampler,
     RecentSampler,
-    TemporalSampler,
     TNSSampler,
     UniformSampler,
 )
+from zoo_tns.temporal_sampler import TemporalSampler
 
 LINE = Stream([0] * 12, list(range(1, 6)) * 2 + [1, 2], list(range(12)))
 

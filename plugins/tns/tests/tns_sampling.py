@@ -7,7 +7,8 @@ from typing import Any
 
 from tns_streams import Entry, Stream
 
-from zoo_tns.samplers import ExpandedSampler, RecentSampler, TemporalSampler, TNSSampler
+from zoo_tns.samplers import ExpandedSampler, RecentSampler, TNSSampler
+from zoo_tns.temporal_sampler import TemporalSampler
 
 Weighted = tuple[Entry, float | None]
 

@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "TemporalIndex": "zoo_tns.index",
         "TemporalLinkLoader": "zoo_tns.loaders",
         "TemporalNodeLoader": "zoo_tns.loaders",
-        "TemporalSampler": "zoo_tns.samplers",
+        "TemporalSampler": "zoo_tns.temporal_sampler",
         "TrainingConfig": "zoo_tns.training.config",
         "UniformSampler": "zoo_tns.samplers",
         "WeightedNeighbors": "zoo_tns.neighbors",

@@ -17,7 +17,7 @@ from torch_geometric.sampler import NegativeSampling, SamplerOutput
 
 from zoo_core.errors import InputError
 from zoo_tns.hops import Sampled
-from zoo_tns.samplers import TemporalSampler
+from zoo_tns.temporal_sampler import TemporalSampler
 
 Transform = Callable[[Data], Data]
 
