@@ -20,7 +20,14 @@ def _load(name: str) -> None:
     spec.loader.exec_module(module)
 
 
-for _name in ("tns_streams", "tns_sampling", "tns_reference", "tns_small", "tns_official_modules"):
+for _name in (
+    "tns_streams",
+    "tns_sampling",
+    "tns_reference",
+    "tns_small",
+    "tns_official_modules",
+    "tns_training",
+):
     _load(_name)
 
 

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch_geometric.data import TemporalData
+from tns_training import network, stream
 
 from zoo_core.errors import SaveError
 from zoo_core.threads import one_thread
-from zoo_tns.model import TemporalGNN
 from zoo_tns.training import TrainingConfig, checkpointing, train_link_prediction
 
 KINDS = {
@@ -22,23 +21,6 @@ KINDS = {
 }
 STEPS = 3
 """Of an epoch."""
-
-
-def stream(count=200, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    src = torch.randint(8, (count,), generator=generator)
-    return TemporalData(
-        src=src,
-        dst=8 + (2 * src + torch.randint(3, (count,), generator=generator)) % 16,
-        t=torch.randint(4 * count, (count,), generator=generator).sort().values,
-        msg=torch.randn(count, 2, generator=generator),
-    )
-
-
-def network(seed=0, **changes):
-    torch.manual_seed(seed)
-    config = {"node_dim": 4, "time_dim": 4, "hidden": 4, "k": 3, "dropout": 0.2}
-    return TemporalGNN(None, 2, **(config | changes))
 
 
 def train(model, out=None, data=None, resume=True, **changes):
