@@ -33,16 +33,29 @@ def check_config(factory: Callable[..., Any], config: Mapping[str, Any], name: s
     Raises:
         ConfigError: lists the factory's own.
     """
-    parameters = inspect.signature(factory).parameters.values()
-    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+    known = _arguments(factory)
+    if known is None:
         return
-    known = [each.name for each in parameters if each.kind is not inspect.Parameter.POSITIONAL_ONLY]
     for key in config:
         if key not in known:
             raise ConfigError(
                 f"{name} takes no argument {key!r}.{suggestion(key, known)} It takes: "
                 f"{', '.join(known)}."
             )
+
+
+def takes(factory: Callable[..., Any], name: str) -> bool:
+    """Whether a factory takes a keyword argument of this name."""
+    known = _arguments(factory)
+    return known is None or name in known
+
+
+def _arguments(factory: Callable[..., Any]) -> list[str] | None:
+    """The names of the keyword arguments that a factory takes; None: it takes any."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return None
+    return [each.name for each in parameters if each.kind is not inspect.Parameter.POSITIONAL_ONLY]
 
 
 def argument(factory: Callable[..., Any], config: Mapping[str, Any], name: str) -> Any:

@@ -7,8 +7,11 @@ and inherits nothing of ours. `isinstance` checks the names of the methods, not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @runtime_checkable
@@ -47,11 +50,35 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Estimator(Protocol):
-    """scikit-learn's contract: the constructor stores, `fit` learns and returns self."""
+    """scikit-learn's contract: the constructor stores, `fit` learns and returns self.
+
+    An estimator may also be `Stateful`: it is how `zoo.save` and `zoo.load` keep what it learnt.
+    """
 
     def fit(self, X: Any, y: Any = None, **kwargs: Any) -> Any: ...
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
     def set_params(self, **params: Any) -> Any: ...
+
+
+@runtime_checkable
+class Stateful(Estimator, Protocol):
+    """An estimator that says what it learnt, as arrays and JSON values.
+
+    `get_state` gives ({}, {}) before `fit`; with `skops` it may hold bytes that skops wrote, as
+    uint8, of what arrays cannot say. `set_state` checks all of it before it sets any, and raises
+    WeightsMismatchError or CheckpointError; `trusted` names the types that skops may build.
+    """
+
+    def get_state(
+        self, *, skops: bool = False
+    ) -> tuple[Mapping[str, np.ndarray[Any, Any]], Mapping[str, Any]]: ...
+    def set_state(
+        self,
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        values: Mapping[str, Any],
+        *,
+        trusted: Sequence[str] = (),
+    ) -> Any: ...
 
 
 INTERFACES: dict[str, type] = {

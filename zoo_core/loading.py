@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from zoo_core import estimators
 from zoo_core.cache import Cache
 from zoo_core.card import Weights
 from zoo_core.checkpoint import (
@@ -51,9 +52,12 @@ def load(
     local_files_only: bool = False,
     token: str | bool | None = None,
     revision: str | None = None,
+    trusted: Sequence[str] = (),
     **config: Any,
 ) -> Any:
-    """Returns the object that a name stands for; a model comes in eval mode, with its weights.
+    """Returns the object that a name stands for, with its weights.
+
+    A model comes in eval mode; an estimator of which there are weights comes fitted.
 
     Its attribute `zoo` (an `Origin`) holds the card, the configuration, the labels and the
     preprocessing.
@@ -62,12 +66,14 @@ def load(
         name: a card's name or alias, `NAME.TAG` for one of its weights, `plugin/NAME`,
             `hf-hub:owner/repo[@revision]`, or a folder (`./runs/mine`, or any `Path`).
         pretrained: whether to load weights; False leaves the factory's initialisation.
-        device: where the tensors go; None is the CPU.
-        dtype: for the floating-point tensors; None keeps them as stored.
+        device: where a model's tensors go; None is the CPU.
+        dtype: for a model's floating-point tensors; None keeps them as stored.
         cache_dir: keeps all downloads below this folder instead of in the user's caches.
         local_files_only: use no network.
         token: for the Hub; None uses the one stored by `hf auth login` or in HF_TOKEN.
         revision: a branch, tag or commit instead of the one that the source states.
+        trusted: full names of types that may be built from what skops wrote of an estimator,
+            besides those that skops knows; an error about others names them.
         **config: the factory's own arguments, over the card's. `num_classes` other than the
             weights' gives a new, untrained head (0: none) over pretrained features.
 
@@ -77,12 +83,14 @@ def load(
         ConfigError: the factory does not take an argument, or not with this value; or there is
             no such device.
         FetchError: the weights cannot be fetched, or have another digest (DigestError).
-        CheckpointError: the file is not a readable checkpoint.
+        CheckpointError: the file is not a readable checkpoint, or has types that are not trusted.
         WeightsMismatchError: the tensors do not fit the object.
         PluginError: the plugin's own code cannot be imported.
     """
     if not isinstance(pretrained, bool):
         raise ConfigError(f"pretrained is {pretrained!r}; expected True or False.")
+    if isinstance(trusted, str) or not isinstance(trusted, Sequence):
+        raise ConfigError(f"trusted is {trusted!r}; expected a list of types' full names.")
     _check_target(device, dtype)
     access = Access(
         cache=Cache.at(cache_dir),
@@ -93,8 +101,11 @@ def load(
     found, arguments, local = locate(name, access, revision)
     factory = import_string(found.card.factory)
     check_config(factory, config, found.full_name)
+    estimator = found.card.kind == "estimator"
+    if estimator and (device is not None or dtype is not None):
+        raise ConfigError(f"{found.full_name} is an estimator, which takes no device and no dtype.")
     weights = found.weights if pretrained else None
-    head = config.pop(_HEAD, None) if weights else None
+    head = config.pop(_HEAD, None) if weights and not estimator else None
     stated = weights.config if weights else {}
     merged = copy.deepcopy({**found.card.config, **stated, **arguments})
     if weights is None:
@@ -104,6 +115,13 @@ def load(
         merged |= config
         return _finished(_initialised(factory, merged, device), found, merged, None, device, dtype)
 
+    if estimator:
+        if weights.converter is not None:
+            raise PluginError(f"{found.full_name} is an estimator; its weights take no converter.")
+        unfitted = called(factory, merged | config)
+        file = (local or fetch(weights, access)).path
+        fitted = estimators.restored(unfitted, file, trusted=tuple(trusted), changes=config)
+        return _finished(fitted, found, merged | config, weights, device, dtype)
     if device is not None and str(device) == "meta":
         raise ConfigError("device is 'meta', which holds no weights; pass pretrained=False too.")
     if config or head is not None:

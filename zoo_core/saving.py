@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo_core import folder, model_card
+from zoo_core import estimators, folder, model_card
 from zoo_core.cache import user_path
 from zoo_core.card import Card, json_mapping
 from zoo_core.checkpoint import TENSOR_FILES, TensorInfo, tensors_file, write_tensors
 from zoo_core.errors import CardError, ConfigError, SaveError, WeightsMismatchError, enumeration
 from zoo_core.factories import check_config, import_string
+from zoo_core.interfaces import Estimator
 from zoo_core.origin import Origin
 from zoo_core.registry import resolve
 from zoo_core.retries import first_line
@@ -42,6 +43,7 @@ def save(
     labels: Sequence[str] | None = None,
     description: str | None = None,
     shard_size: str | int = "5GB",
+    skops: bool = False,
 ) -> Path:
     """Writes an object to a folder that `zoo.load` reads back, and returns the folder.
 
@@ -53,8 +55,8 @@ def save(
     are not the zoo's stay as they are, and so does a README.md that is already there.
 
     Args:
-        obj: a `torch.nn.Module`, with its tensors; or an explainer or a sampler, which is its
-            configuration.
+        obj: a `torch.nn.Module`, with its tensors; an estimator, with what it learnt, by its
+            `get_state`; or an explainer or a sampler, which is its configuration.
         path: the folder.
         name: the card it is of; needed only if it was not made by `zoo.load`.
         config: arguments of the factory that it was built with, over those `zoo.load` used.
@@ -63,7 +65,9 @@ def save(
         preprocessing: keyword arguments of the card's `transform`.
         labels: the names of the outputs.
         description: one line on how the weights came to be.
-        shard_size: the size above which the tensors are split into files.
+        shard_size: the size above which a module's tensors are split into files.
+        skops: let skops write what JSON and arrays cannot hold of an estimator, or the whole of
+            one without `get_state`. Who loads it may have to name types that they trust.
 
     Raises:
         SaveError: it has no card, is not of a kind that can be saved, does not fit its
@@ -81,9 +85,11 @@ def save(
     sized = isinstance(shard_size, int) and not isinstance(shard_size, bool) and shard_size > 0
     if not (sized or isinstance(shard_size, str)):
         raise SaveError(f"shard_size is {shard_size!r}; expected bytes, or text such as '5GB'.")
+    if not isinstance(skops, bool):
+        raise SaveError(f"skops is {skops!r}; expected True or False.")
     obj = _unwrapped(obj)
-    origin = _origin(obj, name, config, described)
-    _check_saveable(obj, origin)
+    origin = _origin(obj, name, config, described, skops)
+    _check_saveable(obj, origin, skops)
     target = user_path(path, "the folder")
     if target.exists() and not target.is_dir():
         raise SaveError(f"{target} exists and is not a folder.")
@@ -91,7 +97,7 @@ def save(
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".zoo-", dir=target) as scratch:
-            _write(obj, origin, Path(scratch), shard_size)
+            _write(obj, origin, Path(scratch), shard_size, skops)
             _move_in(Path(scratch), target)
     except BaseException as error:
         for empty in made:
@@ -186,7 +192,11 @@ def _unwrapped(obj: Any) -> Any:
 
 
 def _origin(
-    obj: Any, name: str | None, config: Mapping[str, Any] | None, described: dict[str, Any]
+    obj: Any,
+    name: str | None,
+    config: Mapping[str, Any] | None,
+    described: dict[str, Any],
+    skops: bool,
 ) -> Origin:
     """Where the object comes from, with what the caller says of it."""
     origin = getattr(obj, "zoo", None)
@@ -205,14 +215,17 @@ def _origin(
         if known is not None and any(origin.config.get(key) != given[key] for key in given):
             known = replace(known, labels=(), metrics={}, description="")
         weights = folder.updated(known, described)
-        merged = json_mapping({**origin.config, **given}, "config")
-        check_config(import_string(origin.card.factory), merged, origin.name)
+        factory, current = import_string(origin.card.factory), origin.config
+        if origin.card.kind == "estimator" and isinstance(obj, Estimator):
+            current = estimators.configuration(obj, factory, current, skops=skops)
+        merged = json_mapping({**current, **given}, "config")
+        check_config(factory, merged, origin.name)
     except (CardError, ConfigError, TypeError) as error:
         raise SaveError(f"this {type(obj).__name__} cannot be saved so: {error}") from error
     return replace(origin, config=merged, weights=weights)
 
 
-def _check_saveable(obj: Any, origin: Origin) -> None:
+def _check_saveable(obj: Any, origin: Origin, skops: bool) -> None:
     """Checks that what is written will load: the tensors are those that the configuration makes."""
     if _has_tensors(origin.card):
         import torch
@@ -240,7 +253,8 @@ def _check_saveable(obj: Any, origin: Origin) -> None:
                 f"{error} Pass config= with what has changed since."
             ) from error
     elif origin.card.kind == "estimator":
-        raise SaveError(f"{origin.name} is an estimator; save those with skops or joblib.")
+        factory = import_string(origin.card.factory)
+        estimators.check_made(obj, factory, origin.config, origin.name, skops=skops)
 
 
 def _held(value: Any) -> str:
@@ -251,7 +265,7 @@ def _has_tensors(card: Card) -> bool:
     return card.kind == "model"
 
 
-def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> None:
+def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int, skops: bool) -> None:
     if _has_tensors(origin.card):
         try:
             write_tensors(obj.state_dict(), scratch, shard_size)
@@ -260,6 +274,8 @@ def _write(obj: Any, origin: Origin, scratch: Path, shard_size: str | int) -> No
         except Exception as error:  # a tensor of a kind that safetensors does not know
             reason = first_line(error)
             raise SaveError(f"the tensors cannot be written: {reason}.") from error
+    elif origin.card.kind == "estimator":
+        estimators.write(obj, scratch / TENSOR_FILES[0], skops=skops)
     tensors = tensors_file(scratch)
     content = folder.describe(origin, tensors.name if tensors else None)
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

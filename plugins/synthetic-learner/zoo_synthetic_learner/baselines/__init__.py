@@ -1,0 +1,1 @@
+"""What the synthetic learners are compared with, as estimators of the same interface."""

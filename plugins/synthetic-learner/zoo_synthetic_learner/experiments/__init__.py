@@ -1,0 +1,3 @@
+"""What shows that the method holds, on real data and on simulations."""
+
+EXPERIMENTS: tuple = ()

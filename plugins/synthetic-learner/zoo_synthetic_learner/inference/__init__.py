@@ -1,0 +1,1 @@
+"""Intervals and tests: unit bootstrap, placebos in space and time, conformal inference."""

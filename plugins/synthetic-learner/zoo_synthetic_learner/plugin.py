@@ -1,0 +1,78 @@
+"""The cards of the synthetic learners and of what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoo_core.card import Card, Paper
+from zoo_core.experiment import Experiment
+from zoo_core.hookspecs import hookimpl
+
+PAPER = Paper(
+    title="Heterogeneous Synthetic Learner for Panel Data",
+    authors=("Ye Shen", "Runzhe Wan", "Hengrui Cai", "Rui Song"),
+    venue="arXiv",
+    year=2022,
+    arxiv="2212.14580",
+)
+TASK = "tabular-regression"
+_HERE = "zoo_synthetic_learner"
+_LEARNERS = (
+    ("h1sl", "h1sl:H1SL", "Effects by covariates in panels, treated units imputed from controls"),
+    ("h2sl", "h2sl:H2SL", "Effects by covariates in panels, both groups imputed from each other"),
+    ("did-t", "baselines.meta_learners:DiDT", "Changes regressed on covariates in each group"),
+    (
+        "panel-t-learner",
+        "baselines.meta_learners:PanelTLearner",
+        "T-learner of mean outcomes after treatment",
+    ),
+    (
+        "panel-s-learner",
+        "baselines.meta_learners:PanelSLearner",
+        "S-learner of mean outcomes after treatment",
+    ),
+    (
+        "panel-x-learner",
+        "baselines.meta_learners:PanelXLearner",
+        "X-learner of mean outcomes after treatment",
+    ),
+    ("sc", "baselines.constant:SyntheticControl", "Synthetic control: one effect for all"),
+    (
+        "sdid",
+        "baselines.constant:SyntheticDiD",
+        "Synthetic difference in differences: one effect for all",
+    ),
+    (
+        "matrix-completion",
+        "baselines.constant:MatrixCompletionATT",
+        "Matrix completion with fixed effects: one effect for all",
+    ),
+)
+
+
+@hookimpl
+def zoo_experiments() -> Iterable[Experiment]:
+    """Returns what `zoo reproduce synthetic-learner` runs."""
+    from zoo_synthetic_learner.experiments import EXPERIMENTS
+
+    return EXPERIMENTS
+
+
+@hookimpl
+def zoo_cards() -> Iterable[Card]:
+    """Returns the cards of the learners."""
+    for name, factory, summary in _LEARNERS:
+        yield Card(
+            name=name,
+            kind="estimator",
+            factory=f"{_HERE}.{factory}",
+            summary=summary,
+            task=TASK,
+            paper=PAPER,
+        )
+
+
+def card_of(learner: type) -> str:
+    """Returns the name of the card of a learner's class."""
+    path = f"{learner.__module__}:{learner.__name__}"
+    return next(name for name, factory, _ in _LEARNERS if f"{_HERE}.{factory}" == path)
