@@ -19,7 +19,7 @@ def _load(name: str) -> None:
     spec.loader.exec_module(module)
 
 
-for _name in ("sl_data",):
+for _name in ("sl_data", "sl_made"):
     _load(_name)
 
 

@@ -1,6 +1,7 @@
 """Linear models come back from arrays and JSON with predictions equal to the bit; others do not."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,19 @@ def test_any_other_class_is_named_with_the_way_out(model: Any) -> None:
         written(model.fit(X, Y))
 
 
+@dataclass(frozen=True)
+class PooledEffect:
+    """Has the name of one of the package's classes."""
+
+    learner: Any = None
+
+
+def test_a_class_is_known_by_its_module_too() -> None:
+    records = {"PooledEffect": "zoo_synthetic_learner.effect_regression:PooledEffect"}
+    with pytest.raises(SaveError, match=r"PooledEffect, which arrays cannot hold"):
+        Writer(records, False).write(PooledEffect(), "effect")
+
+
 def test_with_skops_any_other_class_is_bytes_that_need_trust() -> None:
     pytest.importorskip("skops")
     forest = ensemble.RandomForestRegressor(3, random_state=0)
@@ -236,6 +250,19 @@ def test_what_was_written_otherwise_is_refused() -> None:
         with pytest.raises(ZooError, match=message) as caught:
             Reader(arrays, {}, ()).read(wrong)
         assert isinstance(caught.value, CheckpointError | WeightsMismatchError)
+
+
+def test_arrays_that_are_no_real_numbers_are_refused() -> None:
+    arrays, state = written(linear_model.Ridge().fit(X, Y))
+    wrong = {"effect.treated.coef_": np.ones(3, np.complex64)}
+    with pytest.raises(WeightsMismatchError, match="complex64; expected real numbers"):
+        Reader(arrays | wrong, {}, ()).read(state)
+
+
+def test_arrays_whose_names_are_alike_stay_two() -> None:
+    read = back({"a": {"b": X}, "a.b": X + 1})
+    assert np.array_equal(read["a"]["b"], X)
+    assert np.array_equal(read["a.b"], X + 1)
 
 
 def test_arrays_that_nobody_reads_are_named() -> None:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sl_data import small_panel
 
 from zoo_core.errors import CheckpointError, SaveError, WeightsMismatchError, ZooError
+from zoo_synthetic_learner.effect_regression import PooledEffect
 from zoo_synthetic_learner.imputation import Imputation
 from zoo_synthetic_learner.learned import Learned
 from zoo_synthetic_learner.panel import Panel
@@ -57,7 +58,7 @@ def fitted(base: Any = None, params: dict[str, Any] | None = None, **panel: Any)
     estimator = Fitted(**(params or {}))
     estimator.panel_ = made
     estimator.learned_ = Learned(
-        effect=(Ridge(alpha=0.5) if base is None else base).fit(static, outcome),
+        effect=PooledEffect((Ridge(alpha=0.5) if base is None else base).fit(static, outcome)),
         treated=imputed(made, made.treated, 1),
         control=imputed(made, made.never_treated, 2),
         att=0.1 + 0.2,
@@ -125,7 +126,7 @@ def fitted_without_covariates(model: Any) -> Fitted:
     made = small_panel(d=0)
     estimator.panel_ = made
     estimator.learned_ = Learned(
-        effect=model.fit(np.zeros((made.num_units, 0)), made.outcome.mean(axis=1)),
+        effect=PooledEffect(model.fit(np.zeros((made.num_units, 0)), made.outcome.mean(axis=1))),
         treated=None,
         control=None,
         att=1.5,
@@ -143,7 +144,7 @@ def test_arrays_go_by_what_they_are() -> None:
         "synth.treated.c": learned.treated.intercept,
         "synth.control.W": learned.control.weights,
         "synth.control.c": learned.control.intercept,
-        "effect.treated.coef_": learned.effect.coef_,
+        "effect.treated.coef_": learned.effect.learner.coef_,
         "propensity.coef_": learned.parts["propensity"].coef_,
         "panel.outcome": estimator.panel_.outcome,
     }.items():
@@ -188,6 +189,12 @@ def test_labels_that_cannot_be_written_are_refused() -> None:
 
 
 # What anyone may have written
+
+TIMES = {
+    "labels": {"kind": "range", "values": [0, 3, 1], "name": None},
+    "of": "panel.times",
+    "size": 3,
+}
 
 
 def refused(arrays: Any, values: Any) -> ZooError:
@@ -251,6 +258,7 @@ def test_numbers_out_of_range_are_refused(name: str, value: float) -> None:
         (("panel", "record"), "Path", "is no record known here"),
         (("panel", "fields", "units", "size"), 3, "another length than 3"),
         (("panel", "fields", "units", "labels", "values"), [0, 11, 1], "another length than 12"),
+        (("panel", "fields", "times"), TIMES, "12 units and 3 times; expected 12 and 16"),
         (("panel", "fields", "covariate_names"), {"tuple": ["a"]}, "covariates"),
         (("panel", "fields", "covariate_names"), {"tuple": [1, 2]}, "covariate_names are"),
         (("panel", "fields", "covariate_names"), 5, "covariate_names are '5'"),
@@ -266,6 +274,7 @@ def test_numbers_out_of_range_are_refused(name: str, value: float) -> None:
         (("learned", "treated", "fields", "intercept"), None, "weights or intercepts"),
         (("learned", "treated", "fields", "gap"), None, "gap of imputed units is object"),
         (("learned", "notes"), {"tuple": [5]}, "notes"),
+        (("learned", "parts", "dict", "cross_fitted"), 5, "not one for each unit"),
         (("learned", "parts"), None, "parts"),
         (("learned", "more"), 1, "unexpected keyword"),
         (("params",), {"alpha": 1}, "has no parameters alpha"),

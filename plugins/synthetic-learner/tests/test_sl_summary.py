@@ -25,6 +25,7 @@ def panel_of(num_treated=2, num_units=6, num_periods=5, start=3, d=1):
     outcome[:, :3] = [[0.0, 3.0, 6.0]] * num_units
     table = pd.DataFrame(outcome, units, pd.RangeIndex(2000, 2000 + num_periods))
     values = np.arange(num_units * d, dtype=np.float64).reshape(num_units, d)
+    values[:, 1:] **= 2
     covariates = pd.DataFrame(values, units, [f"x{place}" for place in range(d)]) if d else None
     return read_matrices(table, [start] * num_treated + [0] * (num_units - num_treated), covariates)
 
@@ -110,16 +111,15 @@ def test_a_linear_effect_has_coefficients_on_the_covariates_scale():
     panel = panel_of(d=2)
     effect = sl_made.Line(3.0, [2.0, -0.001])
     imputed = sl_made.imputation(panel, steady(panel))
-    table = summarize(sl_made.Fitted(panel, imputed, effect=effect)).tables["effect function"][
-        "tau"
-    ]
+    table = summarize(sl_made.Fitted(panel, imputed, effect=effect)).tables["effect function"]
+    table = table["tau"]
     assert table["intercept"] == pytest.approx(3)
     assert table["per x0"] == pytest.approx(2)
     assert table["per x1"] == pytest.approx(-0.001)
-    # Of units 0 to 5 x0 is 0, 2, ..., 10, and x1 is one more.
-    assert table["mean over treated units"] == pytest.approx(3 + 2 * 1 - 0.002)
-    assert table["mean over all units"] == pytest.approx(3 + 2 * 5 - 0.006)
-    assert table["largest"] == pytest.approx(23 - 0.011)
+    # Of units 0 to 5 x0 is 0, 2, ..., 10, and x1 is (x0 + 1)^2.
+    assert table["mean over treated units"] == pytest.approx(3 + 2 * 1 - 0.005)
+    assert table["mean over all units"] == pytest.approx(3 + 2 * 5 - 0.286 / 6)
+    assert table["largest"] == pytest.approx(23 - 0.121)
 
 
 def test_an_effect_of_two_sides_is_described_side_by_side():
@@ -145,7 +145,8 @@ class Bent:
 
 
 @pytest.mark.parametrize(
-    "bend", [lambda S: np.abs(S[:, 0]), lambda S: S[:, 0] * S[:, 1], lambda S: np.tanh(S[:, 0] / 9)]
+    "bend",
+    [lambda S: np.abs(S[:, 0] - 5), lambda S: S[:, 0] * S[:, 1], lambda S: np.tanh(S[:, 0] / 9)],
 )
 def test_an_effect_that_is_not_linear_has_no_coefficients(bend):
     panel = panel_of(d=2)
@@ -158,6 +159,13 @@ def test_an_effect_that_is_not_linear_has_no_coefficients(bend):
         "smallest",
         "largest",
     ]
+
+
+def test_coefficients_need_more_units_than_there_are_of_them():
+    panel = panel_of(d=5, num_units=6)
+    effect = sl_made.Line(1.0, np.ones(5))
+    summary = summarize(sl_made.Fitted(panel, effect=effect))
+    assert "intercept" not in summary.tables["effect function"].index
 
 
 def test_an_effect_by_event_time_is_averaged_over_event_times():

@@ -48,17 +48,17 @@ def test_distance_and_threshold_equal_a_slow_reference(num_units, d):
     off = queries - covariates.mean(axis=0)
     expected = [np.sqrt(each @ inverse @ each) for each in off]
     np.testing.assert_allclose(support.distance(queries), expected, rtol=1e-8)
-    assert support.threshold == pytest.approx(slow_threshold(covariates), rel=1e-8)
+    assert support.groups[0].threshold == pytest.approx(slow_threshold(covariates), rel=1e-8)
 
 
 def test_the_threshold_is_the_largest_distance_from_the_others():
     # Left out, -1 is (5/3 + 1) / sqrt(13/3) from 0, 1 and 4; 4 is 4 from -1, 0 and 1, whose mean is
     # 0 and whose variance is 1; that is beyond the quantile, 2.576.
     support = Support.of(np.array([[-1.0], [0.0], [1.0], [4.0]]))
-    assert support.threshold == pytest.approx(np.sqrt(chi2.ppf(0.99, 1)))
+    assert support.groups[0].threshold == pytest.approx(np.sqrt(chi2.ppf(0.99, 1)))
     # Left out, 0 is 5/2 from the mean of the others, whose variance is 5/3.
     even = Support.of(np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]))
-    assert even.threshold == pytest.approx(2.5 / np.sqrt(5 / 3))
+    assert even.groups[0].threshold == pytest.approx(2.5 / np.sqrt(5 / 3))
 
 
 def test_two_units_span_no_more_than_the_line_between_them():
@@ -89,7 +89,7 @@ def test_collinear_covariates_count_once():
     np.testing.assert_allclose(
         double.distance(np.hstack([queries, 3 * queries - 1])), single.distance(queries), rtol=1e-8
     )
-    assert double.threshold == pytest.approx(single.threshold)
+    assert double.groups[0].threshold == pytest.approx(single.groups[0].threshold)
 
 
 def test_without_covariates_everything_is_inside():
@@ -103,7 +103,7 @@ def test_units_with_nan_are_left_out_and_queries_with_it_are_outside():
     covariates = rng.normal(size=(10, 2))
     holed = np.vstack([covariates, [[np.nan, 100.0]]])
     support = Support.of(holed)
-    np.testing.assert_array_equal(support.center, covariates.mean(axis=0))
+    np.testing.assert_array_equal(support.groups[0].center, covariates.mean(axis=0))
     assert support.contains(np.array([[np.nan, 0.0], [0.0, 0.0]])).tolist() == [False, True]
     with pytest.raises(InputError, match="no unit has all covariates"):
         Support.of(np.full((3, 2), np.nan))
@@ -116,17 +116,28 @@ def test_a_query_needs_the_covariates_of_the_units():
         Support.of(np.eye(2)).contains(np.ones(2))
 
 
-def test_the_propensity_has_to_be_one_of_both_groups():
-    treated, controls = np.array([[2.0], [4.0], [9.0]]), np.array([[-3.0], [1.0], [6.0]])
-    support = Support.of(
-        np.vstack([treated, controls]),
-        propensity=lambda covariates: covariates[:, 0] / 10,
-        groups=(treated, controls),
+def test_a_query_has_to_be_like_the_units_of_every_group():
+    # Both have a variance of 5/2 and 5/2 * 4, and reach to 2.5 / sqrt(5/3) deviations.
+    one = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    two = 2 * one + 3
+    support = Support.of(one, two)
+    reach = 2.5 / np.sqrt(5 / 3) * np.sqrt(5 / 2)
+    assert [group.threshold for group in support.groups] == pytest.approx(
+        [2.5 / np.sqrt(5 / 3)] * 2
     )
-    # Both have units between 2, the least treated one, and 6, the largest control.
-    assert support.common == (0.2, 0.6)
-    queries = np.array([[1.9], [2.0], [5.0], [6.0], [6.1]])
+    low, high = 7 - 2 * reach, 2 + reach
+    queries = np.array([[low - 0.01], [low + 0.01], [3.0], [high - 0.01], [high + 0.01]])
     assert support.contains(queries).tolist() == [False, True, True, True, False]
+    # From the means 7 and 2.
+    expected = [7 / np.sqrt(10), 4 / np.sqrt(2.5)]
+    np.testing.assert_allclose(support.distance(np.array([[0.0], [6.0]])), expected)
+
+
+def test_a_propensity_that_was_clipped_is_outside():
+    units = np.linspace(-1, 2, 40)[:, None]
+    support = Support.of(units, propensity=lambda S: np.clip(S[:, 0], 0.05, 0.95))
+    queries = np.array([[0.05], [0.06], [0.5], [0.94], [0.95], [1.2]])
+    assert support.contains(queries).tolist() == [False, True, True, True, False, False]
 
 
 def estimator(panel, learned):
@@ -136,22 +147,22 @@ def estimator(panel, learned):
 def test_with_one_side_only_the_treated_count():
     panel = sl_data.small_panel(N=20, m=6)
     support = support_of(estimator(panel, SimpleNamespace(control=None, parts={})))
-    np.testing.assert_allclose(support.center, panel.covariates[:6].mean(axis=0))
+    np.testing.assert_allclose(support.groups[0].center, panel.covariates[:6].mean(axis=0))
     assert support.propensity is None
     assert support.contains(panel.covariates[:6]).all()
 
 
-def test_with_two_sides_both_count_where_they_overlap():
+def test_with_two_sides_both_count_and_so_does_overlap():
     panel = sl_data.small_panel(N=20, m=6)
     control = SimpleNamespace(units=np.repeat(panel.never_treated, 2))
-    learned = SimpleNamespace(
-        control=control, parts={"propensity": SimpleNamespace(predict=lambda S: S[:, 0])}
-    )
+    propensity = SimpleNamespace(predict=lambda S: np.where(S[:, 0] > 0, 0.95, 0.5))
+    learned = SimpleNamespace(control=control, parts={"propensity": propensity})
     support = support_of(estimator(panel, learned))
-    np.testing.assert_allclose(support.center, panel.covariates.mean(axis=0))
-    first = panel.covariates[:, 0]
-    low, high = max(first[:6].min(), first[6:].min()), min(first[:6].max(), first[6:].max())
-    assert support.common == (low, high)
+    treated, controls = support.groups
+    np.testing.assert_allclose(treated.center, panel.covariates[:6].mean(axis=0))
+    np.testing.assert_allclose(controls.center, panel.covariates[6:].mean(axis=0))
+    assert controls.threshold == pytest.approx(slow_threshold(panel.covariates[6:]))
+    assert support.contains(np.array([[-0.1, 0.0], [0.1, 0.0]])).tolist() == [True, False]
 
 
 @settings(deadline=None, max_examples=40)
@@ -167,6 +178,6 @@ def test_units_are_inside_and_neither_scale_nor_place_matters(seed, num_units, d
     support = Support.of(covariates)
     assert support.contains(covariates).all()
     moved = Support.of(covariates * factor + 3)
-    assert moved.threshold == pytest.approx(support.threshold, rel=1e-5)
+    assert moved.groups[0].threshold == pytest.approx(support.groups[0].threshold, rel=1e-5)
     queries = np.vstack([covariates[:1] * 0.5 + covariates[-1:] * 0.5, covariates[:1] + 100])
     assert moved.contains(queries * factor + 3).tolist() == support.contains(queries).tolist()

@@ -97,11 +97,10 @@ def name_of(model: Any) -> str | None:
 
 def parts_of(model: Any) -> Iterator[tuple[str, str, Any]]:
     """Yields ("params" or "learnt", name, value) of all that makes a model of the table."""
-    params = model.get_params(deep=False)
-    for name, value in params.items():
+    for name, value in model.get_params(deep=False).items():
         yield "params", name, value
     for name in _TABLE[type(model).__name__].learnt:
-        if name in vars(model) and name not in params:
+        if name in vars(model):
             yield "learnt", name, vars(model)[name]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zoo_core.card import Card, Paper
+from zoo_core.card import Card, Paper, Weights
 from zoo_core.experiment import Experiment
 from zoo_core.hookspecs import hookimpl
 
@@ -48,6 +48,21 @@ _LEARNERS = (
         "Matrix completion with fixed effects: one effect for all",
     ),
 )
+_SEMI_SYNTHETIC = Weights(
+    tag="semi-synthetic",
+    source="bundled://h2sl-cps.semi-synthetic/model.safetensors",
+    license="bsd-3-clause",
+    sha256="853f6a21dd82bad7eed256cd3696cee5874d5d90743101fc9e7647094a8b034f",
+    size=85270,
+    metrics={
+        "RMSE of the effect, all states": 0.0156,
+        "RMSE of the effect, treated states": 0.0175,
+        "ATT": 0.0936,
+        "true ATT": 0.0909,
+    },
+    description="Fitted to log weekly wages of US states (Current Population Survey), with an "
+    "effect put there that is known",
+)
 
 
 @hookimpl
@@ -70,6 +85,16 @@ def zoo_cards() -> Iterable[Card]:
             task=TASK,
             paper=PAPER,
         )
+    yield Card(
+        name="h2sl-cps",
+        kind="estimator",
+        factory=f"{_HERE}.h2sl:H2SL",
+        config={"synthesizer": "simplex", "base": "linear"},
+        summary="H2SL, fitted to wages of US states with a known effect, to try",
+        task=TASK,
+        paper=PAPER,
+        weights=(_SEMI_SYNTHETIC,),
+    )
 
 
 def card_of(learner: type) -> str:

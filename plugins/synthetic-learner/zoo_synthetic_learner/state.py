@@ -23,6 +23,7 @@ from zoo_core.errors import (
     ZooError,
     enumeration,
 )
+from zoo_synthetic_learner.effect_regression import PooledEffect, TimedEffect
 from zoo_synthetic_learner.imputation import Imputation
 from zoo_synthetic_learner.learned import Learned
 from zoo_synthetic_learner.panel import Panel
@@ -37,6 +38,7 @@ _CLASSES = {
     "effect_regression": ("PooledEffect", "TimedEffect"),
     "combining": ("CombinedEffect", "ConstantWeight"),
     "propensity": ("Propensity",),
+    "baselines.meta_learners": ("DifferenceEffect", "SwitchedEffect", "AveragedEffect"),
     "synthesizers.auto": ("Auto",),
     "synthesizers.did": ("DiD",),
     "synthesizers.elastic_net": ("ElasticNet", "Lasso"),
@@ -142,8 +144,8 @@ def restore(
 
 def _names(learned: Learned) -> dict[str, str]:
     """The paths of a fit's fields: shared models first, and by their own name."""
-    sides = hasattr(learned.effect, "treated")
-    return {**_LEARNED, "effect": "effect" if sides else "effect.treated"}
+    one_side = isinstance(learned.effect, PooledEffect | TimedEffect)
+    return {**_LEARNED, "effect": "effect.treated" if one_side else "effect"}
 
 
 def _is_json(value: Any) -> bool:
@@ -158,6 +160,7 @@ def _check_panel(panel: Any) -> None:
     if not isinstance(panel, Panel):
         raise CheckpointError(f"the state's panel is a {type(panel).__name__}.")
     _check_text(panel.covariate_names, "covariate_names")
+    _check_text(panel.given_covariates, "given_covariates")
     _check_text((panel.outcome_name,), "outcome_name")
     if panel.outcome.ndim != 2 or panel.covariates.ndim not in (2, 3):
         raise WeightsMismatchError(
@@ -186,6 +189,13 @@ def _check_learned(learned: Learned, panel: Panel) -> None:
     for side in (learned.treated, learned.control):
         if side is not None:
             _check_imputation(side, panel)
+    held_out = learned.parts.get("cross_fitted")
+    if held_out is not None and (
+        not isinstance(held_out, np.ndarray)
+        or held_out.dtype != np.float64
+        or held_out.shape not in ((panel.num_units,), (panel.num_units, *by_time.shape))
+    ):
+        raise WeightsMismatchError("the cross-fitted effects are not one for each unit.")
     few = np.zeros((2, panel.covariates.shape[-1]))
     shape = np.shape(learned.effect.predict(few))
     if shape[:1] != (2,) or shape[1:] not in ((), by_time.shape):

@@ -22,6 +22,7 @@ from zoo_synthetic_learner.support import support_of
 _FEW: Final = 5
 _WIDTH: Final = 96
 _LONG: Final = 28
+_LINEAR: Final = 1e-8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -198,24 +199,25 @@ def _values(effect: Effect, covariates: Floats) -> Floats:
 def _coefficients(effect: Effect, panel: Panel) -> dict[str, float]:
     """The coefficients on the covariates' own scale, or {} where tau is not linear in them.
 
-    They are read off its values, so that any linear learner has them, combined ones too.
+    They are read off the effects of the panel's units, so that any linear learner has them; more
+    units than coefficients tell whether it is one.
     """
-    names = panel.covariate_names
-    static = panel.static_covariates()
-    center, size = np.nanmean(static, axis=0), np.nanstd(static, axis=0)
-    size = np.where(size > 0, size, 1.0)
-    # A step in each covariate, two steps, and all at once tell whether there is anything but lines.
-    steps = np.vstack([np.zeros(len(names)), np.eye(len(names)), -2 * np.eye(len(names))])
-    rng = np.random.default_rng(0)
-    steps = np.vstack([steps, rng.normal(size=(8, len(names)))])
-    values = _values(effect, center + steps * size)
-    slope = values[1 : len(names) + 1] - values[0]
-    linear = values[0] + steps @ slope
-    if np.abs(values - linear).max() > 1e-6 * (1e-12 + np.ptp(values) + np.abs(values).max()):
+    names, static = panel.covariate_names, panel.static_covariates()
+    static = static[~np.isnan(static).any(axis=1)]
+    if len(static) <= len(names) + 1:
         return {}
-    slope = slope / size
-    intercept = values[0] - center @ slope
-    return {"intercept": intercept, **{f"per {n}": s for n, s in zip(names, slope, strict=True)}}
+    center, size = static.mean(axis=0), static.std(axis=0)
+    design = np.column_stack([np.ones(len(static)), (static - center) / np.where(size, size, 1.0)])
+    values = _values(effect, static)
+    found, _, rank, _ = np.linalg.lstsq(design, values)
+    largest = np.abs(values).max()
+    if rank < design.shape[1] or np.abs(values - design @ found).max() > _LINEAR * largest:
+        return {}
+    slope = found[1:] / size
+    return {
+        "intercept": found[0] - center @ slope,
+        **{f"per {name}": each for name, each in zip(names, slope, strict=True)},
+    }
 
 
 def _weights(panel: Panel, imputed: Imputation, weights: Floats) -> pd.DataFrame:

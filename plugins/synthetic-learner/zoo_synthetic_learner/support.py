@@ -1,34 +1,33 @@
 """Whether a query is like the units whose effects were learnt, or tau(s) is extrapolation.
 
-The rule is ours: an ellipsoid by Mahalanobis distance and, where a propensity was learnt, the
-range of propensities in which there are both treated and other units.
+The rule is ours: an ellipsoid by Mahalanobis distance for each regression of effects and, where a
+propensity was learnt, overlap: that it is not at the bounds it was clipped to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from scipy.stats import chi2
 
 from zoo_core.errors import InputError
 from zoo_synthetic_learner.panel import Bools, Floats
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from zoo_synthetic_learner.propensity import CLIP
 
 _QUANTILE: Final = 0.99
 _RANK: Final = 1e-10
 """Directions with less of the covariates' variance than this share count as having none."""
 _OFF: Final = 1e-6
 """So far, in standard deviations, rounding may take a unit in a direction without variance."""
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Support:
-    """The covariates of units whose effects were regressed, as an ellipsoid.
+class Ellipsoid:
+    """Where the covariates of units lie.
 
     Attributes:
         center: [d] their means.
@@ -36,8 +35,6 @@ class Support:
         whiten: [d, r] from standardised covariates to r uncorrelated ones of variance 1.
         unspanned: [d, d - r] the directions in which the units do not differ at all.
         threshold: the largest distance inside.
-        propensity: from covariates [k, d] to propensities [k]; None without one.
-        common: the smallest and the largest propensity inside; None without one.
     """
 
     center: Floats
@@ -45,18 +42,10 @@ class Support:
     whiten: Floats
     unspanned: Floats
     threshold: float
-    propensity: Callable[[Floats], Floats] | None = None
-    common: tuple[float, float] | None = None
 
     @classmethod
-    def of(
-        cls,
-        covariates: Floats,
-        *,
-        propensity: Callable[[Floats], Floats] | None = None,
-        groups: Sequence[Floats] = (),
-    ) -> Support:
-        """Returns the support of units.
+    def of(cls, covariates: Floats) -> Self:
+        """Returns the ellipsoid of units.
 
         The threshold is the largest distance of a unit from the others, which a further unit of
         their kind exceeds with probability 1 / (m + 1); but at most the 0.99 quantile of normal
@@ -64,11 +53,7 @@ class Support:
         themselves, so that they always are inside.
 
         Args:
-            covariates: [m, d] of the units whose effects were regressed; d may be 0. Units with
-                NaN are left out.
-            propensity: what tells a unit's chance of treatment from [k, d].
-            groups: the covariates of the treated and of the other units. Inside are propensities
-                between the larger of the groups' minima and the smaller of their maxima.
+            covariates: [m, d]; d may be 0. Units with NaN are left out.
 
         Raises:
             InputError: no unit without NaN.
@@ -78,12 +63,13 @@ class Support:
             raise InputError(
                 "no unit has all covariates, so their support cannot be told; expected one."
             )
+        spare = max(len(known) - 1, 1)
         center, deviation = known.mean(axis=0), known.std(axis=0)
         constant = deviation <= _RANK * np.abs(center)
         size = np.where(center == 0, 1.0, np.abs(center))
-        scale = np.where(constant, size, deviation * np.sqrt(len(known) / max(len(known) - 1, 1)))
+        scale = np.where(constant, size, deviation * np.sqrt(len(known) / spare))
         standard = np.where(constant, 0.0, (known - center) / scale)
-        variance, axes = np.linalg.eigh(standard.T @ standard / max(len(known) - 1, 1))
+        variance, axes = np.linalg.eigh(standard.T @ standard / spare)
         spanned = variance > _RANK * max(variance.max(initial=0.0), _RANK)
         whiten = axes[:, spanned] / np.sqrt(variance[spanned])
         return cls(
@@ -92,12 +78,47 @@ class Support:
             whiten=whiten,
             unspanned=axes[:, ~spanned],
             threshold=_threshold(standard @ whiten),
-            propensity=propensity,
-            common=None if propensity is None else _common(propensity, groups),
         )
 
     def distance(self, covariates: Floats) -> Floats:
-        """Returns the Mahalanobis distances [k] of queries from the units' mean.
+        """Returns the Mahalanobis distances [k] of queries [k, d] from the units' mean.
+
+        They are inf off the directions in which the units differ, and NaN for queries with NaN.
+        """
+        standard = (covariates - self.center) / self.scale
+        distance = np.sqrt(((standard @ self.whiten) ** 2).sum(axis=1))
+        off = (np.abs(standard @ self.unspanned) > _OFF).any(axis=1)
+        return np.where(off, np.inf, distance)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Support:
+    """The covariates of which effects are known, rather than extrapolated.
+
+    Attributes:
+        groups: the units of each regression of effects.
+        propensity: from covariates [k, d] to propensities [k]; None without one.
+    """
+
+    groups: tuple[Ellipsoid, ...]
+    propensity: Callable[[Floats], Floats] | None = None
+
+    @classmethod
+    def of(cls, *groups: Floats, propensity: Callable[[Floats], Floats] | None = None) -> Self:
+        """Returns the support that groups of units share.
+
+        Args:
+            *groups: [m, d] each, the covariates of units whose effects were regressed together.
+            propensity: what tells a unit's chance of treatment from [k, d], clipped to
+                [0.05, 0.95].
+
+        Raises:
+            InputError: a group has no unit without NaN.
+        """
+        return cls(groups=tuple(map(Ellipsoid.of, groups)), propensity=propensity)
+
+    def distance(self, covariates: Floats) -> Floats:
+        """Returns the Mahalanobis distances [k] of queries from the group that is furthest.
 
         Args:
             covariates: [k, d].
@@ -108,46 +129,53 @@ class Support:
         Raises:
             InputError: another shape.
         """
-        if covariates.ndim != 2 or covariates.shape[1] != len(self.center):
-            raise InputError(
-                f"S has shape {list(covariates.shape)}; expected [k, {len(self.center)}]."
-            )
-        standard = (covariates - self.center) / self.scale
-        distance = np.sqrt(((standard @ self.whiten) ** 2).sum(axis=1))
-        off = (np.abs(standard @ self.unspanned) > _OFF).any(axis=1)
-        return np.where(off, np.inf, distance)
+        self._check(covariates)
+        return np.max([group.distance(covariates) for group in self.groups], axis=0)
 
     def contains(self, covariates: Floats) -> Bools:
         """Returns whether queries [k, d] are inside, [k]; False for those with NaN.
 
+        Inside are those within the ellipsoid of every group whose propensity is not clipped.
+
         Raises:
             InputError: another shape.
         """
-        inside = self.distance(covariates) <= self.threshold * (1 + 1e-9) + 1e-9
-        if self.propensity is not None and self.common is not None and inside.any():
+        self._check(covariates)
+        inside = np.all(
+            [
+                group.distance(covariates) <= group.threshold * (1 + _ROUNDING) + _ROUNDING
+                for group in self.groups
+            ],
+            axis=0,
+        )
+        if self.propensity is not None and inside.any():
             chance = self.propensity(covariates[inside])
-            low, high = self.common
-            inside[inside] = (chance >= low - 1e-12) & (chance <= high + 1e-12)
+            inside[inside] = (chance > CLIP) & (chance < 1 - CLIP)
         return inside
+
+    def _check(self, covariates: Floats) -> None:
+        d = len(self.groups[0].center)
+        if covariates.ndim != 2 or covariates.shape[1] != d:
+            raise InputError(f"S has shape {list(covariates.shape)}; expected [k, {d}].")
 
 
 def support_of(estimator: Any) -> Support:
-    """Returns the support of a fitted estimator's effect regression.
+    """Returns the support of a fitted estimator's effect.
 
     That is of its treated units and, where the effects of control units were regressed too, of
-    both and of the propensities they share. Covariates that vary over time are taken as
+    those and of the propensity. Covariates that vary over time are taken as
     `Panel.static_covariates` has them.
     """
     panel, learned = estimator.panel_, estimator.learned_
     covariates = panel.static_covariates()
+    treated = covariates[panel.treated]
     if learned.control is None:
-        return Support.of(covariates[panel.treated])
-    rows = np.union1d(panel.treated, learned.control.units)
+        return Support.of(treated)
     propensity = learned.parts.get("propensity")
     return Support.of(
-        covariates[rows],
+        treated,
+        covariates[np.unique(learned.control.units)],
         propensity=None if propensity is None else propensity.predict,
-        groups=(covariates[panel.treated], covariates[panel.never_treated]),
     )
 
 
@@ -167,13 +195,3 @@ def _threshold(white: Floats) -> float:
     factor = (num_units / (num_units - 1)) ** 2 * (num_units - 2) / (num_units - 1)
     others = np.sqrt(squared[told] * factor / left[told])
     return max(own, min(float(others.max(initial=0.0)), float(np.sqrt(chi2.ppf(_QUANTILE, rank)))))
-
-
-def _common(
-    propensity: Callable[[Floats], Floats], groups: Sequence[Floats]
-) -> tuple[float, float] | None:
-    known = [group[~np.isnan(group).any(axis=1)] for group in groups]
-    chances = [propensity(group) for group in known if len(group)]
-    if not chances:
-        return None
-    return float(max(c.min() for c in chances)), float(min(c.max() for c in chances))

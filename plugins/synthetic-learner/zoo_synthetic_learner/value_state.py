@@ -56,7 +56,7 @@ class Writer:
         Raises:
             SaveError: it holds an object that is in no table, and skops was not asked for.
         """
-        if value is None or isinstance(value, str | bool) or type(value) is int:
+        if value is None or isinstance(value, str | bool | int):
             return value
         if type(value) is float:
             return value if math.isfinite(value) else {"float": str(value)}
