@@ -227,6 +227,7 @@ def _by_hand():
         labels=np.array(["a", "b"]),
         seeds=np.arange(101, dtype=np.uint64),
         redrawn=0,
+        one_sided=0,
         within_cohorts=False,
     )
 

@@ -100,6 +100,8 @@ def test_many_units_are_grey_and_share_a_name():
     assert len(artists(ax, "gap")) == 500
     assert legend(ax) == ["500 units", "mean"]
     assert len({line.get_color() for line in artists(ax, "gap")}) == 1
+    assert artists(ax, "gap")[0].get_alpha() < 0.2
+    assert ax.get_legend().get_lines()[0].get_alpha() == 0.6
 
 
 def test_drawn_on_axes_that_are_given():

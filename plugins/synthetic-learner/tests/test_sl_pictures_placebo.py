@@ -185,7 +185,6 @@ def test_a_path_stands_beside_the_placebos():
 
 
 def test_californias_picture_is_that_of_the_classical_synthetic_control():
-    pytest.importorskip("zoo_synthetic_learner.h1sl")
     left, right = draw_california(sl_data.data_root("california_prop99.csv")).axes
     (observed,), (synthetic,) = artists(left, "observed"), artists(left, "synthetic")
     effect = (observed.get_ydata() - synthetic.get_ydata())[19:]

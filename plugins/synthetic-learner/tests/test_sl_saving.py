@@ -175,8 +175,8 @@ def test_what_refits_and_draws_works_as_before(tmp_path: Path) -> None:
     before.save_pretrained(tmp_path / "saved")
     back = zoo.load(tmp_path / "saved")
     for ask in (
-        lambda it: it.placebo_time().table,
-        lambda it: it.placebo_space(n=4).att,
+        lambda it: it.placebo_time().effects,
+        lambda it: [each.att for each in it.placebo_space(n=4).placebos],
         lambda it: it.effect_interval(NEW, n_boot=4),
         lambda it: it.in_support(NEW),
     ):

@@ -216,7 +216,8 @@ def test_every_array_is_checked() -> None:
         if array.ndim == 0 or name.endswith("n_iter_"):
             continue
         several = () if name.endswith("att_by_time") else (np.repeat(array, 2, axis=0), array[:-1])
-        for wrong in (*several, array[..., None], array[None]):
+        alone = () if name == "effect.treated.coef_" else (array[None],)  # [1, d] is one output
+        for wrong in (*several, array[..., None], *alone):
             assert isinstance(refused({**arrays, name: wrong}, values), ZooError), name
         if not name.startswith(("effect.", "propensity.")):
             for dtype in (np.float32, np.uint8, np.complex64):

@@ -8,9 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import sl_data
 import sl_made
 
+from zoo_synthetic_learner.baselines.constant import SyntheticDiD
+from zoo_synthetic_learner.baselines.meta_learners import DiDT, PanelXLearner
 from zoo_synthetic_learner.combining import CombinedEffect
+from zoo_synthetic_learner.h1sl import H1SL
+from zoo_synthetic_learner.h2sl import H2SL
 from zoo_synthetic_learner.matrices import read_matrices
 from zoo_synthetic_learner.summary import effective_donors, summarize
 
@@ -134,6 +139,13 @@ def test_an_effect_of_two_sides_is_described_side_by_side():
     # (1 - s / 10) (3 + 2 s) + s / 10 (1 + 4 s) at s = 0 and 1 is 3 and 5; it is bent.
     assert table["tau"].tolist()[:4] == pytest.approx([4, 3 + 1.8 * 2.5 + 0.2 * 55 / 6, 3, 17])
     assert table["tau"].tolist()[4:] == pytest.approx([np.nan, np.nan], nan_ok=True)
+
+
+def test_models_of_outcomes_are_not_taken_for_effects():
+    effect = sl_made.Line(1.0, [0.5])
+    effect.treated, effect.control = sl_made.Line(9.0, [0.0]), sl_made.Line(8.0, [0.0])
+    table = summarize(sl_made.Fitted(panel_of(), effect=effect)).tables["effect function"]
+    assert table.columns.tolist() == ["tau"]
 
 
 class Bent:
@@ -298,3 +310,23 @@ def test_long_labels_are_cut():
     text = str(summarize(sl_made.Fitted(panel, imputed)))
     assert max(map(len, text.splitlines())) <= 100
     assert "long long long long long lo…" in text
+
+
+@pytest.mark.parametrize("learner", [H1SL, H2SL, DiDT, PanelXLearner, SyntheticDiD])
+def test_what_a_learner_says_of_itself_is_in_its_summary(learner):
+    panel = sl_data.small_panel(N=16, m=6, labelled=True)
+    fitted = learner().fit(*sl_data.matrices_of(panel))
+    summary = fitted.summary()
+    assert summary.title == learner.__name__
+    assert summary.tables["effects"].loc["ATT", "effect"] == fitted.att_
+    tau = fitted.effect()
+    table = summary.tables["effect function"]["tau"]
+    assert table["mean over treated units"] == pytest.approx(tau[:6].mean())
+    assert (table["smallest"], table["largest"]) == (tau.min(), tau.max())
+    support = summary.tables["support"]["outside"]
+    inside = fitted.in_support()
+    assert support.tolist() == [np.sum(~inside[:6]), np.sum(~inside[6:])]
+    if fitted.learned_.treated is not None:
+        fit = summary.tables["fit before treatment"]["rmse"]
+        np.testing.assert_allclose(np.sort(fit), np.sort(fitted.pre_rmse_))
+        assert set(fitted.notes_) <= set(summary.notes)

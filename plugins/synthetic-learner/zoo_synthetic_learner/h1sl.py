@@ -66,6 +66,8 @@ class H1SL(PanelEstimator):
         n_jobs: for joblib, in regressors that impute and in inference.
     """
 
+    _balance_choices: tuple[Any, ...] = (True, False)
+
     def __init__(
         self,
         synthesizer: Any = "auto",
@@ -75,7 +77,7 @@ class H1SL(PanelEstimator):
         pool: str = "mean",
         weights: str | None = None,
         time_weights: bool = False,
-        balance_covariates: bool = False,
+        balance_covariates: bool | str = False,
         cross_fit: int = 0,
         donors: str = "never",
         horizon: int | None = None,
@@ -106,7 +108,8 @@ class H1SL(PanelEstimator):
         check_choice(self.pool, "pool", POOLS)
         check_choice(self.weights, "weights", (None, "fit"))
         check_choice(self.donors, "donors", DONORS)
-        for name in ("interactions", "time_weights", "balance_covariates", "force"):
+        check_choice(self.balance_covariates, "balance_covariates", self._balance_choices)
+        for name in ("interactions", "time_weights", "force"):
             check_flag(getattr(self, name), name)
         check_count(self.cross_fit, "cross_fit", 0)
         if self.cross_fit == 1:
@@ -156,7 +159,7 @@ class H1SL(PanelEstimator):
         )  # fmt: skip
 
     def _balances(self, side: str) -> bool:
-        return self.balance_covariates
+        return bool(self.balance_covariates)
 
     def _regress(self, found: Samples) -> PooledEffect | TimedEffect:
         return learn_effect(

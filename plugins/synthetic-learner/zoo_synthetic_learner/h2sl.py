@@ -9,6 +9,7 @@ combined as in the X-learner, is a reading of ours. The other one, unit and time
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from zoo_core.errors import InputError
 from zoo_synthetic_learner import base_learners
 from zoo_synthetic_learner.combining import CombinedEffect, Sides, rule_of
 from zoo_synthetic_learner.effect_regression import Samples, mean_effects, samples
-from zoo_synthetic_learner.estimator import check_choice
 from zoo_synthetic_learner.h1sl import H1SL
 from zoo_synthetic_learner.labels import named
 from zoo_synthetic_learner.learned import Effect, Learned
@@ -54,6 +54,8 @@ class H2SL(H1SL):
             which the assumption on the second side asks for; "both": those for treated units, too.
     """
 
+    _balance_choices = (True, False, "both")
+
     def __init__(
         self,
         synthesizer: Any = "auto",
@@ -82,7 +84,7 @@ class H2SL(H1SL):
             pool=pool,
             weights=weights,
             time_weights=time_weights,
-            balance_covariates=balance_covariates,  # type: ignore[arg-type]
+            balance_covariates=balance_covariates,
             cross_fit=cross_fit,
             donors=donors,
             horizon=horizon,
@@ -95,17 +97,9 @@ class H2SL(H1SL):
         self.combine = combine
 
     def _check_settings(self) -> None:
-        check_choice(self.balance_covariates, "balance_covariates", (True, False, "both"))
+        super()._check_settings()
         check_propensity(self.propensity)
         rule_of(self.combine)
-        super(H2SL, self._with_flag())._check_settings()
-
-    def _with_flag(self) -> H2SL:
-        """Itself, with a flag where "both" may stand."""
-        if self.balance_covariates != "both":
-            return self
-        params = self.get_params(deep=False) | {"balance_covariates": True}
-        return type(self)(**params)
 
     def _balances(self, side: str) -> bool:
         return self.balance_covariates == "both" or (
@@ -128,15 +122,12 @@ class H2SL(H1SL):
                 "are those of H1SL."
             )
             one = super()._learn(panel, counts)
-            return Learned(
-                effect=one.effect, treated=one.treated, control=None, att=one.att,
-                att_by_time=one.att_by_time, parts=one.parts, notes=(*one.notes, note),
-            )  # fmt: skip
+            return replace(one, notes=(*one.notes, note))
         notes = ()
         if len(large) < len(panel.cohorts):
             small = [str(panel.times[g]) for g in panel.cohorts if g not in large]
             notes = (
-                f"control units are not imputed from units treated from {', '.join(small)} on: they "
+                f"control units are not imputed from those treated from {', '.join(small)} on: they "
                 f"are fewer than {FEW_DONORS}.",
             )
         treated = self._impute(panel, "treated")
@@ -217,8 +208,6 @@ class _Given:
 
 def _cut(panel: Panel, start: int, stop: int) -> Panel:
     """The panel before `stop`, as if all its treated units had been treated from `start` on."""
-    from dataclasses import replace
-
     covariates = panel.covariates[:, :stop] if panel.time_varying else panel.covariates
     never = panel.first_treated >= panel.num_periods
     return replace(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoo_core.errors import enumeration
+from zoo_synthetic_learner.combining import CombinedEffect
 from zoo_synthetic_learner.event_study import event_study
 from zoo_synthetic_learner.imputation import Imputation
 from zoo_synthetic_learner.learned import Effect
@@ -173,8 +174,9 @@ def _effects(estimator: Any, imputed: Imputation | None) -> pd.DataFrame:
 def _function(estimator: Any, panel: Panel) -> pd.DataFrame:
     """tau(s), and its two parts where it combines two sides: averages and coefficients."""
     effect = estimator.learned_.effect
-    sides = {name: getattr(effect, name, None) for name in ("treated", "control")}
-    parts = {"tau": effect, **{f"of {name} units": side for name, side in sides.items() if side}}
+    parts = {"tau": effect}
+    if isinstance(effect, CombinedEffect):
+        parts |= {"of treated units": effect.treated, "of control units": effect.control}
     return pd.DataFrame({name: _described(part, panel) for name, part in parts.items()})
 
 
@@ -250,9 +252,9 @@ def _support(estimator: Any, panel: Panel) -> tuple[pd.DataFrame, list[str]]:
     outside = int((~inside).sum())
     if not outside:
         return table, []
-    share = 100 * outside / panel.num_units
+    share, lie = 100 * outside / panel.num_units, "lies" if outside == 1 else "lie"
     return table, [
-        f"{outside} of {panel.num_units} units ({share:.2g} %) lie outside the covariate support "
+        f"{outside} of {panel.num_units} units ({share:.2g} %) {lie} outside the covariate support "
         "of those whose effects were regressed; there tau(s) is an extrapolation. in_support(S) "
         "tells for which queries."
     ]

@@ -105,11 +105,10 @@ class Writer:
         Args:
             record: the dataclass.
             path: the beginning of its arrays' names.
-            names: field -> the path of its own that it has instead; those come first.
+            names: field -> the path of its own that it has instead; these come first, in this order.
         """
         own = names or {}
-        keys = [each.name for each in fields(record) if each.init]
-        keys.sort(key=lambda key: key not in own)
+        keys = [*own, *(each.name for each in fields(record) if each.init and each.name not in own)]
         paths = {key: own.get(key, _joined(path, _SYMBOLS.get(key, key))) for key in keys}
         return {key: self.write(getattr(record, key), paths[key]) for key in keys}
 

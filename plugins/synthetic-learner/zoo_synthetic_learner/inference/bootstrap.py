@@ -44,6 +44,8 @@ class Bootstrap:
         labels: [k] of the rows of S: units where S was not given.
         seeds: [B] uint64 of the replicates.
         redrawn: how many draws could not be fitted, and were made again from the same seed.
+        one_sided: how many resamples had too few different treated units to impute control units
+            from, where the fit did so; a learner of two sides is one of one side there.
         within_cohorts: whether units were drawn within those that are treated at the same time.
     """
 
@@ -56,6 +58,7 @@ class Bootstrap:
     labels: pd.Index
     seeds: parallel.Seeds
     redrawn: int
+    one_sided: int
     within_cohorts: bool
 
     def effect_interval(self, alpha: float = 0.05) -> tuple[Floats, Floats]:
@@ -127,6 +130,11 @@ class Bootstrap:
         ]
         if self.redrawn:
             lines.append(f"{self.redrawn} draws could not be fitted and were made again.")
+        if self.one_sided:
+            lines.append(
+                f"{self.one_sided} replicates had too few different treated units to impute control "
+                "units from, and are of one side."
+            )
         return "\n".join(lines)
 
 
@@ -169,7 +177,8 @@ def bootstrap(
     if within_cohorts is None:
         sizes = [np.count_nonzero(panel.first_treated == start) for start in panel.cohorts]
         within_cohorts = len(sizes) > 1 and min(sizes) > 1
-    covariates, labels = _asked(estimator, S)
+    covariates = estimator._covariates(S)
+    labels = getattr(S, "index", pd.RangeIndex(len(covariates))) if S is not None else panel.units
     effect_estimate = np.asarray(estimator.effect(S), dtype=np.float64)
     random_state = estimator.random_state if random_state is None else random_state
     seeds = parallel.seeds(random_state, n_boot)
@@ -181,6 +190,7 @@ def bootstrap(
         what="bootstrap",
         progress=progress,
     )
+    two_sided = estimator.learned_.control is not None
     att_by_time_estimate = np.asarray(estimator.learned_.att_by_time)
     event_times = len(att_by_time_estimate)
     return Bootstrap(
@@ -193,6 +203,7 @@ def bootstrap(
         labels=labels,
         seeds=seeds,
         redrawn=sum(each.redrawn for each in replicates),
+        one_sided=sum(each.one_sided for each in replicates) if two_sided else 0,
         within_cohorts=within_cohorts,
     )
 
@@ -221,6 +232,7 @@ class _Replicate:
     att: float
     att_by_time: Floats
     redrawn: int
+    one_sided: bool
 
 
 def _replicate(resampling: _Resampling, seed: int) -> _Replicate:
@@ -246,6 +258,7 @@ def _replicate(resampling: _Resampling, seed: int) -> _Replicate:
             att=float(learned.att),
             att_by_time=np.asarray(learned.att_by_time),
             redrawn=redrawn,
+            one_sided=learned.control is None,
         )
     raise InputError(
         f"{_MOST_DRAWS} resamples of units in a row could not be fitted, the last because: {reason}"

@@ -119,17 +119,29 @@ def _refitted(
 ) -> Floats:
     """Returns the gaps [G, T] of one unit that has each of the outcomes [G, T]."""
     synthesizer = learner._synthesizer()
+    options = {
+        "fit": fit,
+        "balance": learner._balances("treated") if hasattr(learner, "_balances") else False,
+        "force": learner.force,
+        "random_state": learner.random_state,
+    }
+    if separable(synthesizer) and not options["balance"]:
+        units = panel.num_units + np.arange(len(outcome))
+        rows = np.concatenate([np.arange(panel.num_units), np.repeat(row, len(outcome))])
+        panels = [replace(panel.take(rows), outcome=np.concatenate([panel.outcome, outcome]))]
+    else:
+        units = np.array([row])
+        panels = [_with_outcome(panel, row, each) for each in outcome]
     stop = int(fit[-1]) + 1
-    together = len(outcome) if separable(synthesizer) else 1
-    found = []
-    for first in range(0, len(outcome), together):
-        some = outcome[first : first + together]
-        copies = panel.num_units + np.arange(len(some))
-        rows = np.concatenate([np.arange(panel.num_units), np.repeat(row, len(some))])
-        with_copies = replace(panel.take(rows), outcome=np.concatenate([panel.outcome, some]))
-        imputed = impute(with_copies, copies, donors, start, stop, synthesizer, fit=fit)
-        found.append(imputed.gap)
-    return np.concatenate(found)
+    return np.concatenate(
+        [impute(each, units, donors, start, stop, synthesizer, **options).gap for each in panels]
+    )
+
+
+def _with_outcome(panel: Panel, row: int, outcome: Floats) -> Panel:
+    changed = panel.outcome.copy()
+    changed[row] = outcome
+    return replace(panel, outcome=changed)
 
 
 def _means(gaps: Floats) -> Floats:

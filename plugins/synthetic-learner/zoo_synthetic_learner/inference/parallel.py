@@ -52,7 +52,11 @@ class Refit:
             sklearn.exceptions.NotFittedError: the estimator has not been fitted.
         """
         check_is_fitted(estimator, "learned_")
-        return cls(clone(estimator).set_params(n_jobs=1), estimator.panel_)
+        learner = clone(estimator).set_params(n_jobs=1)
+        if "cross_fit" in learner.get_params(deep=False):
+            # It changes what is said of the fitted units, which no replicate is asked for.
+            learner.set_params(cross_fit=0)
+        return cls(learner, estimator.panel_)
 
     def __sizeof__(self) -> int:
         # Dask shares an argument among its workers only where this says that it is large.

@@ -16,6 +16,7 @@ from zoo_core.errors import InputError, enumeration
 from zoo_synthetic_learner.inference import parallel
 from zoo_synthetic_learner.panel import Floats, Ints, Panel
 from zoo_synthetic_learner.semi_synthetic import check_count
+from zoo_synthetic_learner.synthesizers.rolling_origin import horizon_of
 
 _LEAST_LEFT = 2
 """A panel has at least so many periods before treatment."""
@@ -122,6 +123,8 @@ def placebo_time(
             "by period; use placebo_space."
         )
     _check_horizon(h, panel)
+    if "horizon" in refit.learner.get_params(deep=False):
+        refit.learner.set_params(horizon=None)
     cohorts = panel.cohorts.tolist()
     results = parallel.run(
         _pseudo_effects,
@@ -212,7 +215,7 @@ def _before(panel: Panel, start: int, moved: int, not_yet: bool) -> tuple[Ints, 
 
 
 def _horizon(given: int | None, start: int) -> int:
-    return min(max(3, start // 6), start - _LEAST_LEFT) if given is None else given
+    return min(horizon_of(start), start - _LEAST_LEFT) if given is None else given
 
 
 def _check_horizon(h: int | None, panel: Panel) -> None:

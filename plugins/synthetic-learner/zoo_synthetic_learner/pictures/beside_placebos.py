@@ -55,4 +55,9 @@ def draw_california(root: str | os.PathLike[str] | None = None) -> Figure:
     learner = H1SL(synthesizer="simplex", synthesizer_options=options)
     table = load_california(root)
     learner.fit_frame(table, unit="state", time="year", outcome="packs", treatment="treated")
-    return draw_beside_placebos(learner, placebo_space(learner, 100, pre_rmspe_limit=5))
+    figure = draw_beside_placebos(learner, placebo_space(learner, 100, pre_rmspe_limit=5))
+    for ax, label in zip(
+        figure.axes, ("packs of cigarettes per head", "gap in packs"), strict=True
+    ):
+        ax.set_ylabel(label)
+    return figure

@@ -109,9 +109,9 @@ def legend_if_any(ax: Axes, *, beside: bool = False) -> None:
         return
     place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if beside else {"loc": "best"}
     legend = ax.legend(fontsize="small", frameon=False, **place)
-    for handle in legend.legend_handles:
+    for line in legend.get_lines():
         # Lines so faint that many can be told apart are too faint for a legend.
-        handle.set_alpha(max(handle.get_alpha() or 1.0, 0.3))
+        line.set_alpha(max(line.get_alpha() or 1.0, 0.6))
 
 
 def shorten(label: Any, length: int = 28) -> str:
