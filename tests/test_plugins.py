@@ -115,6 +115,8 @@ def test_a_distribution_without_metadata_is_unknown_by_name_but_works(site: Site
     site.activate()
     assert {"net-a", "net-b"} <= set(zoo.list())
     assert {each.distribution for each in installed().active} >= {"unknown", "zoo-good"}
+    found = site.python("import importlib_metadata, zoo; print(zoo.list(plugin='bare'))")
+    assert found.stdout.strip() == "['net-a']" or "No module named" in found.stderr
 
 
 def test_of_two_distributions_with_one_plugin_name_the_second_is_broken(site: Site) -> None:

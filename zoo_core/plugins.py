@@ -167,7 +167,10 @@ def _entry_points() -> list[tuple[Plugin, importlib.metadata.EntryPoint]]:
 
 
 def _metadata(entry: importlib.metadata.EntryPoint, key: str) -> str:
-    metadata = entry.dist.metadata if entry.dist else None
+    try:
+        metadata = entry.dist.metadata if entry.dist else None
+    except FileNotFoundError:  # of importlib_metadata, which takes over once something imports it
+        return "unknown"
     return metadata[key] if metadata is not None and key in metadata else "unknown"
 
 

@@ -11,11 +11,11 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sl_data import matrices_of, small_panel
-from zoo_synthetic_learner.h1sl import H1SL
-from zoo_synthetic_learner.h2sl import H2SL
 
 from zoo_core.errors import ConfigError, InputError
 from zoo_synthetic_learner.cate import EffectInference, PanelCATE
+from zoo_synthetic_learner.h1sl import H1SL
+from zoo_synthetic_learner.h2sl import H2SL
 
 NEW = np.random.default_rng(5).normal(size=(5, 2))
 SIGN = np.array([0, 1, 0, 1, 1])

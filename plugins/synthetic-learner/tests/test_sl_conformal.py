@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
-from sl_data import california, matrices_of, small_panel
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sl_data import california, fit_frame_arguments, frame_of, matrices_of, small_panel
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, ZooWarning
+from zoo_synthetic_learner.baselines.meta_learners import PanelTLearner
 from zoo_synthetic_learner.h1sl import H1SL
+from zoo_synthetic_learner.imputation import impute
 from zoo_synthetic_learner.inference.conformal import conformal
 from zoo_synthetic_learner.synthesizers import DiD, Simplex, Task, by_name
 
@@ -123,7 +128,7 @@ def test_an_average_in_one_cohort_has_the_labels_of_time():
 def test_a_unit_is_found_by_its_label():
     panel = california()
     estimator = H1SL(synthesizer=Simplex(intercept=False, ridge=0.0)).fit_frame(
-        _california_table(panel), unit="state", time="year", outcome="packs", treatment="treated"
+        frame_of(panel), **fit_frame_arguments(panel)
     )
     found = conformal(estimator, "California", intervals=False)
     assert found.times.tolist() == list(range(1989, 2001))
@@ -133,13 +138,6 @@ def test_a_unit_is_found_by_its_label():
     assert found.p_value == pytest.approx(3 / 31)
     # From the third year on no other year's residual is as large.
     assert found.period_p_values[2:] == pytest.approx([1 / 20] * 10)
-
-
-def _california_table(panel):
-    from sl_data import frame_of
-
-    table = frame_of(panel)
-    return table.rename(columns={"unit": "state", "time": "year", "outcome": "packs"})
 
 
 def test_random_orders_are_seeded_and_near_all_orders():
@@ -217,7 +215,9 @@ def test_missing_outcomes_are_left_out_of_the_residuals():
 
 
 def test_a_fit_through_all_points_rejects_nothing_and_says_so():
-    found = conformal(_fitted(_panel(N=30), LinearRegression()), 0, alpha=0.2)
+    with pytest.warns(ZooWarning, match="the synthesizer interpolates"):
+        estimator = _fitted(_panel(N=30), LinearRegression())
+    found = conformal(estimator, 0, alpha=0.2)
     assert found.p_value == 1
     assert np.isinf(found.low).all()
     assert "fits all periods but for rounding" in str(found)
@@ -266,14 +266,12 @@ def test_other_arguments_are_refused(options, message):
 
 
 def test_unknown_units_are_refused_with_the_nearest():
-    import pandas as pd
-
     panel = _panel(labelled=True, m=2)
     outcome = pd.DataFrame(panel.outcome, index=panel.units, columns=panel.times)
     estimator = H1SL(synthesizer="did").fit(outcome, matrices_of(panel)[1])
     with pytest.raises(InputError, match=r"no unit 'u0' .* u00, u01\. Did you mean"):
         conformal(estimator, "u0")
-    with pytest.raises(InputError, match="unit u05 is never treated; expected .* u00, u01"):
+    with pytest.raises(InputError, match=r"unit u05 is never treated; expected .* u00, u01"):
         conformal(estimator, "u05")
 
 
@@ -284,6 +282,51 @@ def test_fits_that_do_not_treat_periods_alike_are_refused():
         conformal(_fitted(_panel(), "sdid"), 0)
     with pytest.raises(InputError, match="the level of the last period before treatment"):
         conformal(_fitted(_panel(), DiD("last")), 0)
+
+
+def test_learners_that_impute_nobody_are_refused():
+    with pytest.raises(InputError, match="PanelTLearner imputes no treated unit"):
+        conformal(PanelTLearner().fit(*matrices_of(_panel(N=10, m=4))))
+
+
+def test_weights_that_have_to_reproduce_covariates_do_so_in_every_fit():
+    panel = _panel(N=7, d=2)
+    estimator = _fitted(panel, balance_covariates=True)
+    grid = np.array([-1.0, 0.0, 1.0, 2.0])
+    found = conformal(estimator, 0, null=1.0, grid=grid, alpha=0.2)
+    assert (found.residuals != conformal(_fitted(panel), 0, null=1.0).residuals).any()
+    outcome = panel.outcome.copy()
+    outcome[0, 12:] -= 1.0
+    imputed = impute(
+        replace(panel, outcome=outcome), np.array([0]), panel.never_treated, 12, 16, Simplex(),
+        fit=np.arange(16), balance=True,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.residuals, imputed.gap[0], atol=1e-9)
+    accepted = [
+        conformal(estimator, 0, null=effect, intervals=False).p_value > 0.2 for effect in grid
+    ]
+    inside = grid[np.array(accepted)]
+    assert found.constant == (
+        -np.inf if accepted[0] else inside[0], np.inf if accepted[-1] else inside[-1]
+    )  # fmt: skip
+
+
+def test_only_periods_up_to_the_horizon_are_tested():
+    panel = _panel()
+    found = conformal(_fitted(panel, horizon=2), 0, intervals=False)
+    np.testing.assert_allclose(
+        found.residuals, _slow_residuals(panel, 0, np.zeros(2), range(14), "simplex"), atol=1e-9
+    )
+    assert found.times.tolist() == [12, 13]
+
+
+def test_units_not_yet_treated_are_donors_where_the_learner_has_them():
+    panel = _panel(N=10, m=4, staggered=True)
+    found = conformal(_fitted(panel, donors="not-yet", horizon=2), 0, intervals=False)
+    donors = np.flatnonzero(panel.first_treated >= 12)
+    assert len(donors) == 8
+    imputed = impute(panel, np.array([0]), donors, 10, 12, Simplex(), fit=np.arange(12))
+    np.testing.assert_allclose(found.residuals, imputed.gap[0, :12], atol=1e-9)
 
 
 def test_a_learner_that_is_not_fitted_is_refused():

@@ -130,13 +130,15 @@ def test_a_grid_of_its_own_grows_until_its_ends_are_rejected():
     assert near.spacing == pytest.approx(0.12)
 
 
-def test_a_grid_of_its_own_does_not_grow_for_ever():
+@pytest.mark.parametrize(("p_value", "times"), [(0.5, 9), (1.0, 1), (0.01, 1)])
+def test_a_grid_of_its_own_does_not_grow_for_ever_or_for_nothing(p_value, times):
     calls = []
 
     def test(effects):
         calls.append(len(effects))
-        return np.ones(len(effects))
+        return np.full(len(effects), p_value)
 
     found = invert_around(test, 0.05, 0.0, 1.0)
-    assert (found.low, found.high) == (-np.inf, np.inf)
-    assert calls == [101] * 9
+    expected = (-np.inf, np.inf) if p_value > 0.05 else (np.nan, np.nan)
+    np.testing.assert_array_equal((found.low, found.high), expected)
+    assert calls == [101] * times

@@ -8,11 +8,14 @@ import joblib
 import numpy as np
 import pytest
 from scipy.optimize import nnls
-from sl_data import california, matrices_of, small_panel
 from sklearn.exceptions import NotFittedError
+from sl_data import california, matrices_of, small_panel
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, ZooWarning
+from zoo_synthetic_learner.baselines.constant import SyntheticDiD
+from zoo_synthetic_learner.baselines.meta_learners import DiDT, PanelTLearner
 from zoo_synthetic_learner.h1sl import H1SL
+from zoo_synthetic_learner.h2sl import H2SL
 from zoo_synthetic_learner.inference.placebo_space import PlaceboSpace, Size, placebo_space
 from zoo_synthetic_learner.synthesizers import Simplex
 
@@ -223,7 +226,9 @@ def test_placebos_that_cannot_be_fitted_are_reported_and_do_not_count():
     panel = small_panel(m=1)
     outcome, starts, covariates = matrices_of(panel)
     outcome[5, :10] = np.nan
-    found = placebo_space(H1SL(synthesizer="did").fit(outcome, starts, covariates), n=20)
+    with pytest.warns(ZooWarning, match=r"donors .* were left out: unit 5"):
+        estimator = H1SL(synthesizer="did").fit(outcome, starts, covariates)
+    found = placebo_space(estimator, n=20)
     assert len(found.placebos) == 10
     ((units, reason),) = found.failed
     assert units == (5,)
@@ -235,7 +240,7 @@ def test_placebos_that_cannot_be_fitted_are_reported_and_do_not_count():
 
 def test_p_values_are_uniform_where_the_treated_unit_is_like_the_others():
     found = []
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         outcome = np.cumsum(rng.standard_normal((20, 12)), axis=1)
         starts = np.zeros(20, dtype=int)
@@ -243,10 +248,10 @@ def test_p_values_are_uniform_where_the_treated_unit_is_like_the_others():
         placebo = placebo_space(H1SL(synthesizer="did").fit(outcome, starts), n=19)
         found.append((placebo.p_value_att, placebo.p_value_ratio))
     for p_values in np.array(found).T:
-        # The mean is 0.525 with a standard deviation of 0.02, the shares' is at most 0.035.
-        assert abs(p_values.mean() - 0.525) < 0.08
+        # The mean is 0.525 with a standard deviation of 0.03, the shares' is at most 0.05.
+        assert abs(p_values.mean() - 0.525) < 0.1
         for level in (0.1, 0.25, 0.5, 0.75):
-            assert abs((p_values <= level + 1e-9).mean() - level) < 0.12
+            assert abs((p_values <= level + 1e-9).mean() - level) < 0.15
         assert p_values.min() >= 1 / 20
 
 
@@ -260,20 +265,69 @@ def test_a_large_effect_has_the_least_p_value():
         assert found.p_value_att == found.p_value_ratio == 1 / 12
 
 
+def test_none_that_can_be_fitted_is_an_error_with_the_reason():
+    outcome, starts, covariates = matrices_of(small_panel(m=2))
+    covariates[2:] = np.nan
+    estimator = H1SL(synthesizer="did").fit(outcome, starts, covariates)
+    with pytest.raises(
+        InputError, match=r"none of 45 placebos could be fitted, such as 2, 3: cova"
+    ):
+        placebo_space(estimator)
+
+
+@pytest.mark.parametrize("kind", [SyntheticDiD, DiDT, PanelTLearner, H2SL])
+def test_all_learners_have_placebos(kind):
+    panel = small_panel(N=20, m=6, T=24, T0=16)
+    estimator = kind().fit(*matrices_of(panel))
+    found = placebo_space(estimator, n=5)
+    controls = panel.take(panel.never_treated)
+    assert found.observed.att == estimator.att_
+    for units, size in zip(found.units, found.placebos, strict=True):
+        starts = np.where(np.isin(controls.units, units), 16, 24)
+        learned = kind()._learn(controls.with_treatment(starts))
+        assert size.att == pytest.approx(learned.att)
+        if learned.treated is None:
+            assert np.isnan([size.ratio, size.pre_rmspe, size.post_rmspe]).all()
+        else:
+            gap = learned.treated.gap
+            assert size.pre_rmspe == pytest.approx(np.sqrt((gap[:, :16] ** 2).mean()))
+            assert size.post_rmspe == pytest.approx(np.sqrt((gap[:, 16:] ** 2).mean()))
+    has_gaps = estimator.learned_.treated is not None
+    assert np.isfinite(found.p_value_ratio) == has_gaps
+    assert ("RMSPE" in str(found)) == has_gaps
+
+
+def test_a_limit_needs_a_learner_that_imputes():
+    estimator = PanelTLearner().fit(*matrices_of(small_panel()))
+    with pytest.raises(InputError, match="imputes no treated unit"):
+        placebo_space(estimator, pre_rmspe_limit=2)
+
+
+def test_periods_after_the_horizon_do_not_count():
+    panel = small_panel(m=1)
+    outcome, starts, covariates = matrices_of(panel)
+    learner = H1SL(synthesizer="did", horizon=2)
+    expected = placebo_space(learner.fit(outcome, starts, covariates))
+    outcome[:, 12:] += np.random.default_rng(0).standard_normal((12, 4))
+    found = placebo_space(learner.fit(outcome, starts, covariates))
+    np.testing.assert_array_equal(found.att, expected.att)
+    np.testing.assert_array_equal(found.ratio, expected.ratio)
+
+
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, None])
 def test_other_numbers_of_placebos_are_refused(n):
-    with pytest.raises(InputError, match="n is .*expected a whole number of at least 1"):
+    with pytest.raises(InputError, match=r"n is .*expected a whole number of at least 1"):
         placebo_space(_fitted(small_panel()), n=n)
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, "2", np.nan])
 def test_other_limits_are_refused(limit):
-    with pytest.raises(InputError, match="pre_rmspe_limit is .*expected a number above 0"):
+    with pytest.raises(InputError, match=r"pre_rmspe_limit is .*expected a number above 0"):
         placebo_space(_fitted(small_panel()), pre_rmspe_limit=limit)
 
 
 def test_too_few_controls_are_refused():
-    with pytest.raises(InputError, match="4 of 5 controls .* expected at least 6 controls"):
+    with pytest.raises(InputError, match=r"4 of 5 controls .* expected at least 6 controls"):
         placebo_space(_fitted(small_panel(N=9, m=4)))
     assert len(placebo_space(_fitted(small_panel(N=10, m=4)), n=100).placebos) == 15
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
-from sl_data import california, matrices_of, small_panel
 from sklearn.exceptions import NotFittedError
+from sl_data import california, matrices_of, small_panel
 
 from zoo_core.errors import InputError
+from zoo_synthetic_learner.baselines.meta_learners import PanelTLearner
 from zoo_synthetic_learner.h1sl import H1SL
 from zoo_synthetic_learner.inference.placebo_time import placebo_time
 
@@ -57,8 +59,6 @@ def test_every_unit_has_its_numbers():
 
 
 def _fitted_frame(panel):
-    import pandas as pd
-
     outcome = pd.DataFrame(panel.outcome, index=panel.units, columns=panel.times)
     starts = np.where(panel.first_treated < panel.num_periods, panel.first_treated, 0)
     return H1SL(synthesizer="did").fit(outcome, starts)
@@ -156,13 +156,13 @@ def test_too_large_a_horizon_is_refused_with_the_range(h):
 
 
 def test_a_range_of_many_starts_is_that_of_the_last():
-    with pytest.raises(InputError, match="10 periods before treatment of the last .* 1 to 8"):
+    with pytest.raises(InputError, match=r"10 periods before treatment of the last .* 1 to 8"):
         placebo_time(_fitted(small_panel(staggered=True)), h=9)
 
 
 @pytest.mark.parametrize("h", [0, -1, 2.0, True, "3"])
 def test_other_horizons_are_refused(h):
-    with pytest.raises(InputError, match="h is .*expected a whole number of at least 1"):
+    with pytest.raises(InputError, match=r"h is .*expected a whole number of at least 1"):
         placebo_time(_fitted(small_panel()), h=h)
 
 
@@ -177,6 +177,28 @@ def test_what_the_learner_refuses_is_said():
     assert placebo_time(estimator, h=3).horizon[0] == 3
     with pytest.raises(InputError, match="with 4 of 11 periods held out"):
         placebo_time(estimator, h=4)
+
+
+def test_learners_that_impute_nobody_are_refused():
+    with pytest.raises(InputError, match="PanelTLearner imputes no treated unit"):
+        placebo_time(PanelTLearner().fit(*matrices_of(small_panel())))
+
+
+def test_a_horizon_of_the_learner_cuts_no_held_out_period():
+    panel = small_panel()
+    found = placebo_time(_fitted(panel, horizon=1), h=3)
+    np.testing.assert_array_equal(found.effects, placebo_time(_fitted(panel), h=3).effects)
+    assert np.isfinite(found.effects).sum() == 12
+
+
+def test_weights_for_periods_are_taken_from_the_pseudo_effects():
+    panel = small_panel(T=24, T0=16)
+    found = placebo_time(_fitted(panel, synthesizer="simplex", time_weights=True), h=4)
+    outcome, _, covariates = matrices_of(panel)
+    before = H1SL(synthesizer="simplex", time_weights=True).fit(
+        outcome[:, :16], np.repeat([12, 0], [4, 8]), covariates
+    )
+    np.testing.assert_allclose(found.effects[:, 12:16], before.ite_)
 
 
 def test_a_learner_that_is_not_fitted_is_refused():

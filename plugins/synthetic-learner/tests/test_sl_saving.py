@@ -176,11 +176,11 @@ def test_what_refits_and_draws_works_as_before(tmp_path: Path) -> None:
     back = zoo.load(tmp_path / "saved")
     for ask in (
         lambda it: it.placebo_time().effects,
-        lambda it: [each.att for each in it.placebo_space(n=4).placebos],
-        lambda it: it.effect_interval(NEW, n_boot=4),
+        lambda it: np.array([each.att for each in it.placebo_space(n=4).placebos]),
+        lambda it: np.array(it.effect_interval(NEW, n_boot=4)),
         lambda it: it.in_support(NEW),
     ):
-        assert np.array_equal(ask(before), ask(back))
+        np.testing.assert_array_equal(ask(before), ask(back))
     lines = [each.plot_event_study().get_lines()[0].get_ydata() for each in (before, back)]
     assert np.array_equal(*lines)
     again = fitted(back, N=24, m=8)

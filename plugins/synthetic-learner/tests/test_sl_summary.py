@@ -174,9 +174,8 @@ def test_an_effect_that_is_not_linear_has_no_coefficients(bend):
 
 
 def test_coefficients_need_more_units_than_there_are_of_them():
-    panel = panel_of(d=5, num_units=6)
-    effect = sl_made.Line(1.0, np.ones(5))
-    summary = summarize(sl_made.Fitted(panel, effect=effect))
+    panel = panel_of(num_treated=1, num_units=3, d=2)
+    summary = summarize(sl_made.Fitted(panel, effect=Bent(lambda S: S[:, 0] ** 3)))
     assert "intercept" not in summary.tables["effect function"].index
 
 

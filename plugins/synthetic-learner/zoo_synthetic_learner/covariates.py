@@ -16,8 +16,10 @@ from zoo_synthetic_learner.panel import Floats
 
 def read_covariates(
     given: Any, units: pd.Index, times: pd.Index, *, labelled: bool
-) -> tuple[Floats, tuple[str, ...]]:
+) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
     """Returns the covariates [N, d] or [N, T, d], and their d names, without constant ones.
+
+    The names of all that were given are returned last.
 
     Args:
         given: [N, d], [N], or [N, T, d]; a DataFrame or Series too; None for no covariates.
@@ -34,7 +36,7 @@ def read_covariates(
         ZooWarning: covariates were left out, being the same for all units and periods.
     """
     if given is None:
-        return np.empty((len(units), 0)), ()
+        return np.empty((len(units), 0)), (), ()
     names: tuple[str, ...] | None = None
     if isinstance(given, pd.DataFrame | pd.Series):
         given = aligned(given, units, "S") if labelled else given
@@ -53,8 +55,12 @@ def read_covariates(
 
 def check_covariates(
     values: Floats, names: tuple[str, ...], units: pd.Index, times: pd.Index
-) -> tuple[Floats, tuple[str, ...]]:
-    """Returns covariates without constant ones; raises and warns as `read_covariates`."""
+) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
+    """Returns covariates without constant ones, their names, and the names of all.
+
+    Raises and warns as `read_covariates`.
+    """
+    given = names
     repeated = [name for place, name in enumerate(names) if name in names[:place]]
     if repeated:
         raise InputError(f"there are two covariates named {repeated[0]}; expected other names.")
@@ -83,7 +89,7 @@ def check_covariates(
         )
         values = np.ascontiguousarray(values[..., ~constant])
         names = tuple(name for name in names if name not in dropped)
-    return values, names
+    return values, names, given
 
 
 def aligned(table: Any, labels: pd.Index, name: str, kind: str = "unit") -> Any:

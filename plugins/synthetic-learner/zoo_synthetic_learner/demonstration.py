@@ -18,7 +18,8 @@ from zoo_synthetic_learner.panel import Floats
 
 NAME = "synthetic-learner/h2sl-cps"
 DESCRIPTION = (
-    "Fitted to log weekly wages of US states, 1979-2018 (Current Population Survey, from synth-inference/synthdid, BSD-3-Clause), "
+    "Fitted to log weekly wages of US states, 1979-2018 (Current Population Survey, from "
+    "synth-inference/synthdid, BSD-3-Clause), "
     "with an effect put there that is known: 0.05 + 0.05 urate - 0.03 hours, in standardised "
     "covariates, on 15 states from 2009 on; the panel is in the file."
 )

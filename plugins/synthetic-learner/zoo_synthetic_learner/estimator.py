@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from zoo_core.errors import ConfigError, InputError, ZooWarning, suggestion
@@ -142,7 +143,7 @@ class PanelEstimator(BaseEstimator):
         if S is None and "cross_fitted" in self.learned_.parts:
             return np.array(self.learned_.parts["cross_fitted"])
         found = self.learned_.effect.predict(self._covariates(S))
-        if isinstance(S, pd.DataFrame):
+        if isinstance(S, pd.DataFrame | pd.Series):
             if found.ndim == 1:
                 return pd.Series(found, index=S.index, name="effect")
             return pd.DataFrame(found, index=S.index, columns=_event_times(found.shape[1]))
@@ -454,6 +455,7 @@ class PanelEstimator(BaseEstimator):
         panel = self.panel_
         names = panel.covariate_names
         if given is None:
+            self._check_known(panel, np.arange(panel.num_units))
             return panel.static_covariates()
         if isinstance(given, pd.DataFrame):
             columns = [str(each) for each in given.columns]
@@ -484,6 +486,12 @@ class PanelEstimator(BaseEstimator):
             raise InputError(f"S is missing in row {row}; the learner of effects takes none.")
         return values
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        return tags
+
     def _takes_missing(self) -> bool:
         return base_learners.takes_missing(getattr(self, "base", "ridge"))
 
@@ -511,7 +519,8 @@ def check_flag(value: object, name: str) -> None:
 
 def check_choice(value: object, name: str, choices: Sequence[Any]) -> None:
     """Raises ConfigError where `value` is none of `choices`."""
-    if not any(value is each or (isinstance(each, str) and value == each) for each in choices):
+    fits = value in choices if isinstance(value, str) else any(value is each for each in choices)
+    if not fits:
         hint = suggestion(str(value), [each for each in choices if isinstance(each, str)])
         shown = ", ".join(map(repr, choices))
         raise ConfigError(f"{name} is {value!r}; expected one of {shown}.{hint}")

@@ -85,7 +85,7 @@ def read_frame(
             _of_units(df[first_treated], rows, units, column), units, times, column
         )
     check_design(starts, values, units, times)
-    table, names = check_covariates(
+    table, names, given = check_covariates(
         _covariates(df, chosen, place, shape), tuple(map(str, chosen)), units, times
     )
     panel = Panel(
@@ -95,6 +95,7 @@ def read_frame(
         units=units,
         times=times,
         covariate_names=names,
+        given_covariates=given,
         outcome_name=str(outcome),
         labelled=True,
     )

@@ -54,7 +54,7 @@ def read_matrices(Y: Any, D: Any, S: Any = None, *, missing: str = "drop") -> Pa
     check_outcome(outcome, units, times)
     first_treated = _first_treated(D, outcome, units, times, labelled)
     check_design(first_treated, outcome, units, times)
-    covariates, names = read_covariates(S, units, times, labelled=labelled)
+    covariates, names, given = read_covariates(S, units, times, labelled=labelled)
     panel = Panel(
         outcome=outcome,
         first_treated=first_treated,
@@ -62,6 +62,7 @@ def read_matrices(Y: Any, D: Any, S: Any = None, *, missing: str = "drop") -> Pa
         units=units,
         times=times,
         covariate_names=names,
+        given_covariates=given,
         labelled=labelled,
     )
     return complete(panel, missing)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import issparse
 
 from zoo_core.errors import InputError
 from zoo_synthetic_learner.panel import Floats
@@ -33,6 +34,8 @@ def as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
         return _of_column(pd.Series(values, copy=False), name)
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(_checked(values, name).astype(np.float64), np.nan)
+    if issparse(values):
+        raise InputError(f"{name} is sparse; expected a dense array, as toarray() returns.")
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -105,7 +105,7 @@ class Writer:
         Args:
             record: the dataclass.
             path: the beginning of its arrays' names.
-            names: field -> the path of its own that it has instead; these come first, in this order.
+            names: field -> the path that it has instead; these come first, in this order.
         """
         own = names or {}
         keys = [*own, *(each.name for each in fields(record) if each.init and each.name not in own)]

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds and half the width of its 95 % interval by Student's t.
+    """A mean over seeds and half the width of its interval by Student's t, at 95 % or as asked.
 
     Attributes:
         mean: over the seeds.
@@ -38,7 +38,11 @@ class Estimate(NamedTuple):
         return self.mean + self.half
 
     def __str__(self) -> str:
-        return f"{self.mean:+.2g} ± {self.half:.1g}"
+        if not self.half:
+            return f"{self.mean:+.2g} ± {self.half:.1g}"
+        # Two digits of the interval, and as many places of the mean.
+        places = 1 if math.isnan(self.half) else max(1 - math.floor(math.log10(self.half)), 0)
+        return f"{self.mean:+.{places}f} ± {self.half:.{places}f}"
 
 
 class Line(NamedTuple):
@@ -48,13 +52,13 @@ class Line(NamedTuple):
     holds: bool
 
 
-def estimate(numbers: npt.ArrayLike) -> Estimate:
-    """Returns the mean of numbers [n], one of each seed, with its interval."""
+def estimate(numbers: npt.ArrayLike, level: float = 0.95) -> Estimate:
+    """Returns the mean of numbers [n], one of each seed, with its interval at a level."""
     given = np.asarray(numbers, dtype=np.float64)
     half = math.nan
     if len(given) > 1:
         error = given.std(ddof=1) / math.sqrt(len(given))
-        half = float(student.ppf(0.975, len(given) - 1) * error)
+        half = float(student.ppf((1 + level) / 2, len(given) - 1) * error)
     return Estimate(float(given.mean()), half)
 
 
@@ -82,6 +86,42 @@ def difference(
     if one.keys() != other.keys():
         raise InputError(f"{_named(first)} and {_named(second)} have not the same seeds.")
     return estimate([times * one[seed] - other[seed] for seed in one])
+
+
+def below_all(
+    rows: Sequence[Row],
+    name: str,
+    others: Iterable[str],
+    measure: str,
+    *,
+    times: float = 1.0,
+    **fixed: Any,
+) -> Line:
+    """Returns whether a method is below all others by more than the intervals of differences.
+
+    The text has the others that it is not below, or the one it is closest to.
+
+    Args:
+        rows: of an experiment, with the methods' names in the column "method".
+        name: the method.
+        others: names of others.
+        measure: the column that is compared.
+        times: a factor of the method's.
+        **fixed: values of other columns.
+    """
+    found = {
+        other: difference(
+            rows, {**fixed, "method": name}, {**fixed, "method": other}, measure, times=times
+        )
+        for other in others
+    }
+    failed = [other for other, each in found.items() if not each.high < 0]
+    shown = failed or [max(found, key=lambda other: found[other].high)]
+    where = "".join(f"{value}: " for value in fixed.values())
+    factor = f"{times:g} times " if times != 1 else ""
+    texts = ", ".join(f"less {other} {found[other]}" for other in shown)
+    more = f", the closest of {len(found)}" if len(found) > 1 and not failed else ""
+    return Line(f"{where}{factor}{name} {texts}{more}", not failed)
 
 
 def mean(rows: Sequence[Row], measure: str, **where: Any) -> float:

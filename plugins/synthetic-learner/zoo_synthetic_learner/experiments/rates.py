@@ -52,9 +52,7 @@ def check(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     lines = [_falls(rows, varied, name) for varied, name in _FALLING]
     lines += [_stays(rows, name) for name in (H1SL_RIDGE, H2SL_RIDGE)]
     first, last = VARIED["T0"][0], VARIED["T0"][-1]
-    worse = difference(
-        rows, _where("T0", last, T_LEARNER), _where("T0", first, T_LEARNER), ALL
-    )
+    worse = difference(rows, _where("T0", last, T_LEARNER), _where("T0", first, T_LEARNER), ALL)
     text = f"{T_LEARNER} at T0 = {last} less at {first} {worse}"
     return verdict([*lines, Line(text, worse.low > 0)])
 
@@ -62,9 +60,7 @@ def check(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
 def _falls(rows: Sequence[dict[str, Any]], varied: str, name: str) -> Line:
     numbers = VARIED[varied]
     whole = _change(rows, varied, name, numbers[0], numbers[-1])
-    rises = [
-        each for each in pairwise(numbers) if not _change(rows, varied, name, *each).low <= 0
-    ]
+    rises = [each for each in pairwise(numbers) if not _change(rows, varied, name, *each).low <= 0]
     means = ", ".join(f"{_mean(rows, varied, value, name):.2f}" for value in numbers)
     text = f"{name} falls with {varied}: {means}, last less first {whole}"
     return Line(text, whole.high < 0 and not rises)
@@ -79,9 +75,7 @@ def _stays(rows: Sequence[dict[str, Any]], name: str) -> Line:
     return Line(text, found.low > 0)
 
 
-def _change(
-    rows: Sequence[dict[str, Any]], varied: str, name: str, before: int, after: int
-) -> Any:
+def _change(rows: Sequence[dict[str, Any]], varied: str, name: str, before: int, after: int) -> Any:
     return difference(rows, _where(varied, after, name), _where(varied, before, name), ALL)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from zoo_core.experiment import Context
-from zoo_synthetic_learner.experiments.pairs import Line, difference, verdict
+from zoo_synthetic_learner.experiments.pairs import Line, below_all, difference, verdict
 from zoo_synthetic_learner.experiments.runs import (
     ALL,
     DID_T,
@@ -76,10 +76,7 @@ def run_smoking(context: Context) -> Iterator[dict[str, Any]]:
 
 def check_cps(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """Whether the synthetic learners are below the others, and below half of one effect for all."""
-    halves = []
-    for name in OURS:
-        found = difference(rows, {"method": name}, {"method": SC}, ALL, times=2)
-        halves.append(Line(f"twice {name} less {SC} {found}", found.high < 0))
+    halves = [below_all(rows, name, (SC,), ALL, times=2) for name in OURS]
     return verdict([*_below_others(rows), *halves])
 
 
@@ -94,12 +91,7 @@ def check_smoking(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
 
 
 def _below_others(rows: Sequence[dict[str, Any]]) -> list[Line]:
-    lines = []
-    for name in OURS:
-        for other in OTHERS:
-            found = difference(rows, {"method": name}, {"method": other}, ALL)
-            lines.append(Line(f"{name} less {other} {found}", found.high < 0))
-    return lines
+    return [below_all(rows, name, OTHERS, ALL) for name in OURS]
 
 
 def _run(context: Context, design: _Design) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from zoo_core.experiment import Context
 from zoo_core.rows import values
-from zoo_synthetic_learner.experiments.pairs import Line, difference, estimate, verdict
+from zoo_synthetic_learner.experiments.pairs import Line, below_all, estimate, verdict
 from zoo_synthetic_learner.experiments.runs import (
     ALL,
     CONSTANT,
@@ -77,19 +77,16 @@ def check(rows: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     ]
     lines.append(_below(rows, FEW_CONTROLS, "H1SL, ridge", "H2SL, ridge"))
     lines += [
-        _below(rows, setting, name, other)
+        _below(rows, setting, name, *_OTHERS)
         for setting in SETTINGS
         for name in ("H1SL, ridge", "H2SL, ridge")
-        for other in _OTHERS
     ]
     holds, text = verdict(lines)
     return holds, f"{text}; {_agreement(rows)}"
 
 
-def _below(rows: Sequence[dict[str, Any]], setting: str, name: str, other: str) -> Line:
-    pair = ({"setting": setting, "method": each} for each in (name, other))
-    found = difference(rows, *pair, ALL)
-    return Line(f"{setting}: {name} less {other} {found}", found.high < 0)
+def _below(rows: Sequence[dict[str, Any]], setting: str, name: str, *others: str) -> Line:
+    return below_all(rows, name, others, ALL, setting=setting)
 
 
 def _agreement(rows: Sequence[dict[str, Any]]) -> str:

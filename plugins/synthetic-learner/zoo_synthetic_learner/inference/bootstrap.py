@@ -1,9 +1,10 @@
 """The unit bootstrap: whole units are drawn anew, as their periods depend on one another.
 
 Treated and control units are drawn separately, with replacement, and all is fitted again on what
-was drawn. A unit that was drawn twice stays one donor, which has the same counterfactuals and keeps
-weights unique; how often it was drawn counts in the effect regression and in averages. A recipe of
-ours: nothing is known of what inference the paper (arXiv 2212.14580) has.
+was drawn. A unit that was drawn twice stays one donor, which keeps weights unique; how often it was
+drawn counts in the effect regression and in averages. So the spread that comes of the choice of
+donors is understated, with equal weights by a quarter. A recipe of ours: nothing is known of what
+inference the paper (arXiv 2212.14580) has.
 """
 
 from __future__ import annotations
@@ -132,8 +133,8 @@ class Bootstrap:
             lines.append(f"{self.redrawn} draws could not be fitted and were made again.")
         if self.one_sided:
             lines.append(
-                f"{self.one_sided} replicates had too few different treated units to impute control "
-                "units from, and are of one side."
+                f"{self.one_sided} replicates had too few different treated units to impute "
+                "control units from, and are of one side."
             )
         return "\n".join(lines)
 

@@ -38,7 +38,29 @@ UNKNOWN = Accepted(np.nan, np.nan, np.nan)
 
 def invert(test: Test, alpha: float, grid: Floats) -> Accepted:
     """Returns the effects of an ascending grid [G] whose p-value is above alpha."""
-    accepted = test(grid) > alpha
+    return _hull(grid, test(grid), alpha)
+
+
+def invert_around(test: Test, alpha: float, center: float, scale: float) -> Accepted:
+    """Returns the same on a grid of its own.
+
+    That has 101 points, from six scales below the center to six above. While an end of it is not
+    rejected it is doubled, up to eight times; not where all p-values are 1, as then nothing is
+    evidence.
+    """
+    reach = SCALES * scale
+    for _ in range(1 + DOUBLINGS):
+        grid = np.linspace(center - reach, center + reach, POINTS)
+        values = test(grid)
+        found = _hull(grid, values, alpha)
+        if not np.isinf([found.low, found.high]).any() or (values == 1).all():
+            break
+        reach *= 2
+    return found
+
+
+def _hull(grid: Floats, values: Floats, alpha: float) -> Accepted:
+    accepted = values > alpha
     spacing = float(np.diff(grid).max())
     if not accepted.any():
         return Accepted(np.nan, np.nan, spacing)
@@ -46,18 +68,3 @@ def invert(test: Test, alpha: float, grid: Floats) -> Accepted:
     low = -np.inf if first == 0 else float(grid[first])
     high = np.inf if last == len(grid) - 1 else float(grid[last])
     return Accepted(low, high, spacing)
-
-
-def invert_around(test: Test, alpha: float, center: float, scale: float) -> Accepted:
-    """Returns the same on a grid of its own.
-
-    That has 101 points, from six scales below the center to six above. While an end of it is not
-    rejected it is doubled, up to eight times.
-    """
-    reach = SCALES * scale
-    for _ in range(1 + DOUBLINGS):
-        found = invert(test, alpha, np.linspace(center - reach, center + reach, POINTS))
-        if not np.isinf(found.low) and not np.isinf(found.high):
-            break
-        reach *= 2
-    return found
