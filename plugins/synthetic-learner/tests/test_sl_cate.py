@@ -51,8 +51,8 @@ def test_the_effect_is_that_of_the_change_of_treatment(cate: PanelCATE) -> None:
     assert np.array_equal(cate.effect(NEW, T0=1, T1=1), np.zeros(5))
     assert np.array_equal(cate.effect(NEW, T0=SIGN, T1=1 - SIGN), tau * (1 - 2 * SIGN))
     assert cate.ate(NEW, T0=1, T1=0) == -tau.mean()
-    for wrong in (2, 0.5, "treated", [0, 1], None):
-        with pytest.raises((InputError, ValueError)):
+    for wrong in (2, 0.5, "treated", [0, 1], None, np.nan):
+        with pytest.raises(InputError, match=r"T1 is .*; expected 0 or 1, or one of them"):
             cate.effect(NEW, T1=wrong)
 
 
@@ -77,6 +77,8 @@ def test_intervals_are_those_of_the_unit_bootstrap(cate: PanelCATE, by_time: Pan
     assert np.array_equal(high, np.quantile(draws, 0.9, axis=0))
     back = cate.effect_interval(NEW, T0=1, T1=0, alpha=0.2)
     assert np.allclose(back, (-high, -low), rtol=1e-12)
+    each = cate.effect_interval(NEW, T0=SIGN, T1=1 - SIGN, alpha=0.2)
+    assert np.allclose(each, np.where(SIGN, (-high, -low), (low, high)), rtol=1e-12)
     ends = cate.ate_interval(NEW, alpha=0.2)
     assert ends == tuple(np.quantile(draws.mean(axis=1), [0.1, 0.9]))
     several = by_time.ate_interval(NEW)
@@ -102,6 +104,7 @@ def test_p_values_count_draws_on_either_side() -> None:
     draws = np.array([[1.0, -1, 0, 1], [2, -1, 1, np.nan], [3, 1, -1, 1], [4, -2, 2, 1]])
     found = EffectInference(point_estimate=draws[0], draws=draws, output_names=("y",))
     assert found.pvalue().tolist() == [2 / 5, 4 / 5, 1.0, 2 / 4]
+    assert found.pvalue(4.0).tolist()[:2] == [4 / 5, 2 / 5]
     assert found.pvalue(2.5).tolist() == [1.0, 2 / 5, 2 / 5, 2 / 4]
 
 
@@ -124,6 +127,7 @@ def test_the_learner_given_stays_as_it_is_and_parameters_win() -> None:
     made.fit(Y, D, S)
     assert (own.pool, made.learner_.pool) == ("mean", "time")
     assert not hasattr(own, "learned_")
+    assert not hasattr(made.learner, "learned_")
     assert type(PanelCATE(synthesizer="did").learner) is H2SL
     assert PanelCATE(synthesizer="did").learner.synthesizer == "did"
 

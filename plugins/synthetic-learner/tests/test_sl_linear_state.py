@@ -126,13 +126,12 @@ def test_several_outputs_predict_the_same_to_the_bit(model: Any) -> None:
     assert np.array_equal(back(model).predict(NEW), model.predict(NEW))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
     "model",
     [
         linear_model.LogisticRegression(C=0.5),
-        linear_model.LogisticRegressionCV(
-            Cs=3, cv=3, l1_ratios=(0.0,), use_legacy_attributes=False, scoring="neg_log_loss"
-        ),
+        linear_model.LogisticRegressionCV(Cs=3, cv=3),
         dummy.DummyClassifier(strategy="prior"),
         pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression()),
     ],

@@ -131,10 +131,12 @@ def test_every_kind_of_panel_comes_back(
     check_same(before, zoo.load(tmp_path / "saved"))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_learners_of_scikit_learn_come_back(tmp_path: Path) -> None:
+    chooses = LogisticRegressionCV(Cs=3, cv=2)
     bases = (HuberRegressor(), make_pipeline(StandardScaler(), LassoCV(cv=3)))
     for number, base in enumerate(bases):
-        learner = H2SL("did", base=base, propensity=StandardScaledLogistic)
+        learner = H2SL("did", base=base, propensity=make_pipeline(StandardScaler(), chooses))
         before = fitted(learner)
         with pytest.raises(SaveError, match=r"\['base'\] is .*Pass skops=True"):
             before.save_pretrained(tmp_path / "refused")
@@ -142,14 +144,6 @@ def test_learners_of_scikit_learn_come_back(tmp_path: Path) -> None:
         back = zoo.load(tmp_path / str(number))  # nothing but arrays, so nothing to trust
         check_same(before, back)
         assert str(back.base) == str(base)
-
-
-StandardScaledLogistic = make_pipeline(
-    StandardScaler(),
-    LogisticRegressionCV(
-        Cs=3, cv=2, l1_ratios=(0.0,), use_legacy_attributes=False, scoring="neg_log_loss"
-    ),
-)
 
 
 def test_a_forest_is_written_by_skops_and_needs_trust(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def check_base(base: Any) -> None:
                 f"base is {base!r}; expected one of {', '.join(NAMES)}, or a regressor."
                 f"{suggestion(base, NAMES)}"
             )
-    elif isinstance(base, type) or not is_regressor(base):
+    elif isinstance(base, type) or not hasattr(base, "__sklearn_tags__") or not is_regressor(base):
         raise ConfigError(
             f"base is {base!r}; expected one of {', '.join(NAMES)}, or an object of a regressor "
             "as scikit-learn's."

@@ -134,7 +134,7 @@ class PanelCATE:
         number = getattr(inference, "n_bootstrap_samples", inference)
         if number is None or number in ("bootstrap", "auto"):
             number = 200
-        if not isinstance(number, int) or isinstance(number, bool) or number < 2:
+        if not isinstance(number, int) or number < 2:
             raise ConfigError(
                 f"inference is {inference!r}; expected None, 'bootstrap' or a number of resamples."
             )
@@ -300,10 +300,10 @@ def _change(before: Any, after: Any, rows: int) -> Floats:
     """[1] or [k] of -1, 0 and 1: the change of the treatment."""
     ends = []
     for name, given in (("T0", before), ("T1", after)):
-        values = np.asarray(given, dtype=np.float64).reshape(-1)
-        if values.size not in (1, rows) or not np.isin(values, (0.0, 1.0)).all():
+        values = np.asarray(given).reshape(-1)
+        if values.size not in (1, rows) or not np.isin(values, (0, 1)).all():
             raise InputError(f"{name} is {given!r}; expected 0 or 1, or one of them for each row.")
-        ends.append(values)
+        ends.append(values.astype(np.float64))
     return ends[1] - ends[0]
 
 

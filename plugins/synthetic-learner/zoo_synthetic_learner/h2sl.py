@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_core.errors import InputError
+from zoo_core.errors import ConfigError, InputError
 from zoo_synthetic_learner import base_learners
 from zoo_synthetic_learner.combining import CombinedEffect, Sides, rule_of
 from zoo_synthetic_learner.effect_regression import Samples, mean_effects, samples
@@ -147,6 +147,11 @@ class H2SL(H1SL):
             covariates=static,
         )
         weight = rule_of(self.combine)(sides)
+        if not callable(getattr(weight, "predict", None)):
+            raise ConfigError(
+                f"the function of combine= returned a {type(weight).__name__}; expected an object "
+                "whose predict gives the weight [k] of the effect learnt on control units."
+            )
         effect = CombinedEffect(one, zero, weight)
         effect.predict(static)
         att, att_by_time = mean_effects(found)

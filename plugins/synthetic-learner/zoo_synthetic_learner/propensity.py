@@ -49,6 +49,7 @@ def check_propensity(propensity: Any) -> None:
             raise ConfigError(f"propensity is {propensity!r}; expected 'logistic' or a classifier.")
     elif (
         isinstance(propensity, type)
+        or not hasattr(propensity, "__sklearn_tags__")
         or not is_classifier(propensity)
         or not hasattr(propensity, "predict_proba")
     ):

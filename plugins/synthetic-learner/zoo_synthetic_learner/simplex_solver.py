@@ -7,10 +7,13 @@ a target's own work is a Cholesky factor of its support, which is small.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 from scipy.linalg import lapack
 
 from zoo_core.errors import InputError
+from zoo_synthetic_learner.blas_threads import one_blas_thread
 from zoo_synthetic_learner.panel import Floats, Ints
 
 FLOOR = 1e-11
@@ -18,6 +21,9 @@ FLOOR = 1e-11
 
 It lets equal donors be factored, and moves the objective by less than this share of it.
 """
+
+FEW = 4
+"""Up to so many targets are not worth a change of the number of threads."""
 
 _TOLERANCE = 1e-12
 
@@ -87,12 +93,13 @@ def _solve(hessian: Floats, cross: Floats) -> Floats:
         level = np.einsum("ij,ij->j", part, gradient)
         gain = level - gradient
         going = []
-        for column, each in enumerate(unfinished):
-            face = faces[each]
-            if face.improve(gain[:, column], tolerance[each]):
-                weights[:, each] = 0
-                weights[face.support, each] = face.weights
-                going.append(each)
+        with one_blas_thread() if unfinished.size > FEW else nullcontext():
+            for column, each in enumerate(unfinished):
+                face = faces[each]
+                if face.improve(gain[:, column], tolerance[each]):
+                    weights[:, each] = 0
+                    weights[face.support, each] = face.weights
+                    going.append(each)
         unfinished = np.array(going, dtype=np.int64)
     return weights
 
@@ -123,7 +130,7 @@ class _Face:
     def _leap(self, gain: Floats, least: float) -> bool:
         """Lets several donors in and all negative ones out; False if that is not better."""
         entering = np.flatnonzero(gain > least)
-        count = max(self.step, self.support.size // 2)
+        count = max(self.step, self.support.size)
         if entering.size > count:
             entering = entering[np.argpartition(gain[entering], -count)[-count:]]
         support = np.concatenate((self.support, entering))
@@ -167,10 +174,12 @@ class _Face:
         right = np.empty((support.size, 2), order="F")
         right[:, 0] = cross
         right[:, 1] = 1
-        block = self.hessian[support[:, None], support]
-        _, found, info = lapack.dposv(block, right)
+        # Symmetric, so the transpose is the same and in the order that LAPACK takes uncopied.
+        block = self.hessian[support[:, None], support].T
+        _, found, info = lapack.dposv(block, right, overwrite_a=True)
         shift = 1e3 * FLOOR
         while info:
+            block = self.hessian[support[:, None], support].T
             block.flat[:: support.size + 1] += shift
             _, found, info = lapack.dposv(block, right)
             shift *= 10

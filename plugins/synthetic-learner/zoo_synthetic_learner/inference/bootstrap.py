@@ -179,7 +179,9 @@ def bootstrap(
         sizes = [np.count_nonzero(panel.first_treated == start) for start in panel.cohorts]
         within_cohorts = len(sizes) > 1 and min(sizes) > 1
     covariates = estimator._covariates(S)
-    labels = getattr(S, "index", pd.RangeIndex(len(covariates))) if S is not None else panel.units
+    labels = panel.units if S is None else pd.RangeIndex(len(covariates))
+    if isinstance(S, pd.DataFrame | pd.Series):
+        labels = S.index
     effect_estimate = np.asarray(estimator.effect(S), dtype=np.float64)
     random_state = estimator.random_state if random_state is None else random_state
     seeds = parallel.seeds(random_state, n_boot)

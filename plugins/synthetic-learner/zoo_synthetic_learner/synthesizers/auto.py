@@ -85,7 +85,7 @@ class Auto:
     def _short(self, task: Task, reason: str) -> Synthesis:
         found = DiD(self.base)(task)
         note = (
-            f"There are {len(task.fit)} periods to learn from, {reason}: 'auto' took 'did', "
+            f"the periods to learn from are {len(task.fit)}, {reason}: 'auto' took 'did', "
             "equal weights."
         )
         return replace(found, notes=(*found.notes, note))

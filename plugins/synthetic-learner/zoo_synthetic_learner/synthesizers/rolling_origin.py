@@ -20,7 +20,7 @@ Forecasts = Callable[[Task], Floats]
 """From a task to k ways to tell the periods from its `start` on: [k, S - start, q]."""
 
 TOO_FEW = (
-    "There are too few periods to validate on later ones ({periods}); {instead} was taken unseen."
+    "too few periods to validate on later ones ({periods}); {instead} was taken unseen."
 )
 
 
