@@ -1,11 +1,11 @@
 """Classical synthetic control of California, ours beside pysyncon's: estimate, weights and time.
 
-    python plugins/synthetic-learner/benchmarks/synthetic_control.py [--data DIR] [--rounds 15] [--search]
+    python plugins/synthetic-learner/benchmarks/synthetic_control.py [--data DIR] [--search]
 
 Proposition 99: 39 states, 19 years before treatment and 12 with it; weights are learnt from
-outcomes alone, no intercept. pysyncon is given all 19 outcomes with equal weights (its V), so that
-both solve the same problem. With `--search` it also searches for V, as it does by default, once: that
-takes minutes.
+outcomes alone, no intercept. pysyncon divides each year by its standard deviation over states; it
+is given the years' variances as V, which undoes that, so that both solve the same problem. With
+`--search` it also searches for V once, as it does by default: that takes minutes.
 
 One thread; rounds of all cases alternate. Times are of the process, medians over rounds with the
 smallest and the largest, from a table of outcomes to the estimate. A peer that is not installed is
@@ -89,7 +89,7 @@ def pysyncon(table: pd.DataFrame, searched: bool) -> Found:
         X1=target[past],
         Z0=donors[past],
         Z1=target[past],
-        custom_V=None if searched else np.ones(int(past.sum())),
+        custom_V=None if searched else outcome[past].var(axis=1).to_numpy(),
     )
     weights = pd.Series(learner.W, index=donors.columns)
     gap = target - donors @ weights

@@ -12,7 +12,7 @@ import sl_data
 import sl_made
 
 from zoo_core.errors import InputError
-from zoo_synthetic_learner.event_study import event_study
+from zoo_synthetic_learner.event_time import event_study
 from zoo_synthetic_learner.matrices import read_matrices
 from zoo_synthetic_learner.pictures import plot_event_study, plot_gaps, plot_path
 

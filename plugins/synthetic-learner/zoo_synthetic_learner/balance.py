@@ -28,8 +28,9 @@ def balance_rows(
     """
     if not getattr(synthesizer, "balances", False):
         raise ConfigError(
-            f"balance_covariates needs a synthesizer with weights to learn; {name_of(synthesizer)!r}"
-            " has none. Use 'simplex', 'ridge', 'lasso', 'enet', 'ols', 'sdid' or 'auto'."
+            "balance_covariates needs a synthesizer with weights to learn; "
+            f"{name_of(synthesizer)!r} has none. Use 'simplex', "
+            "'ridge', 'lasso', 'enet', 'ols', 'sdid' or 'auto'."
         )
     covariates = panel.static_covariates()
     if not covariates.shape[1]:

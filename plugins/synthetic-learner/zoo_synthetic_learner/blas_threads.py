@@ -9,6 +9,9 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+FEW = 4
+"""Up to so many small problems are not worth the change."""
+
 _lock = threading.Lock()
 _inside = 0
 _limiter = None

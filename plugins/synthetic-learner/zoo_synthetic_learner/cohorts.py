@@ -58,8 +58,9 @@ def treated_cohorts(
             pool = np.flatnonzero(panel.first_treated >= stop)
         if not pool.size:
             raise InputError(
-                f"no unit is untreated up to {panel.times[stop - 1]}, so {named(panel.units, units)}"
-                f", treated from {panel.times[start]} on, has no donors; expected one at least."
+                f"no unit is untreated up to {panel.times[stop - 1]}, so "
+                f"{named(panel.units, units)}, treated from {panel.times[start]} on, has no "
+                "donors; expected one at least."
             )
         found.append(Cohort(units, pool, start, stop, units.size))
     return found

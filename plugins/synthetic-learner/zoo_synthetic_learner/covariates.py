@@ -11,7 +11,7 @@ import pandas as pd
 from zoo_core.errors import InputError, ZooWarning, enumeration
 from zoo_synthetic_learner.labels import cell
 from zoo_synthetic_learner.numbers_given import as_floats
-from zoo_synthetic_learner.panel import Floats
+from zoo_synthetic_learner.panel import HUGE, Floats
 
 
 def read_covariates(
@@ -64,12 +64,12 @@ def check_covariates(
     repeated = [name for place, name in enumerate(names) if name in names[:place]]
     if repeated:
         raise InputError(f"there are two covariates named {repeated[0]}; expected other names.")
-    infinite = np.argwhere(np.isinf(values))
+    infinite = np.argwhere(np.abs(values) > HUGE)
     if len(infinite):
         row, *period, place = (int(each) for each in infinite[0])
         where = cell(units, times, row, period[0]) if period else f"unit {units[row]}"
         raise InputError(
-            f"covariate {names[place]} is infinite for {where}; expected finite values, or NaN "
+            f"covariate {names[place]} is infinite for {where}; expected at most {HUGE:g}, or NaN "
             "where it is missing."
         )
     over = tuple(range(values.ndim - 1))

@@ -202,7 +202,7 @@ def row_means(values: Floats) -> Floats:
 
 
 def averaged(values: Floats, place: Ints, number: int, size: Floats) -> Floats:
-    """Returns means [number, L] of the rows [q, L] that stand at a place, weighted by size, without NaN."""
+    """Returns means [number, L] of the rows [q, L] at a place, weighted by size, without NaN."""
     place = place.reshape(-1)
     if number == len(values) and (place == np.arange(number)).all():
         return values

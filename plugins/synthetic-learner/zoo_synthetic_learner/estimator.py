@@ -21,7 +21,7 @@ from zoo_synthetic_learner.labels import named
 from zoo_synthetic_learner.learned import Learned
 from zoo_synthetic_learner.missing import check_how
 from zoo_synthetic_learner.numbers_given import as_floats
-from zoo_synthetic_learner.panel import Floats, Ints, Panel
+from zoo_synthetic_learner.panel import HUGE, Floats, Ints, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,6 +157,8 @@ class PanelEstimator(BaseEstimator):
             raise InputError(
                 f"tau_true has shape {list(true.shape)}; expected {list(found.shape)}."
             )
+        if not np.isfinite(true).all():
+            raise InputError("tau_true has values that are not finite; expected true effects.")
         true = true if true.ndim == found.ndim else true[:, None]
         return -float(np.sqrt(np.mean((found - true) ** 2)))
 
@@ -478,9 +480,11 @@ class PanelEstimator(BaseEstimator):
                 )
             if panel.given_covariates:
                 values = values[:, [panel.given_covariates.index(name) for name in names]]
-        if np.isinf(values).any():
-            row = int(np.argwhere(np.isinf(values))[0, 0])
-            raise InputError(f"S is infinite in row {row}; expected finite values.")
+        if not len(values):
+            raise InputError("S has no rows; expected a row for each query.")
+        if (np.abs(values) > HUGE).any():
+            row = int(np.argwhere(np.abs(values) > HUGE)[0, 0])
+            raise InputError(f"S is infinite, or as large, in row {row}; expected finite values.")
         if np.isnan(values).any() and not self._takes_missing():
             row = int(np.argwhere(np.isnan(values))[0, 0])
             raise InputError(f"S is missing in row {row}; the learner of effects takes none.")

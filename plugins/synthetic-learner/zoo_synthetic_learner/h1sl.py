@@ -170,7 +170,10 @@ class H1SL(PanelEstimator):
     def _cross_fitted(self, panel: Panel, found: Samples, whole: Any) -> Floats:
         """[N] or [N, L]: tau of each unit, learnt without it where it was learnt from."""
         static = panel.static_covariates()
-        effects = np.array(whole.predict(static))
+        known = base_learners.known_rows(self.base, static)
+        told = whole.predict(static[known])
+        effects = np.full((panel.num_units, *told.shape[1:]), np.nan)
+        effects[known] = told
         for train, test in self._folds(len(found.units)):
             rows = found.units[test]
             effects[rows] = self._regress(found.take(train)).predict(static[rows])

@@ -121,13 +121,15 @@ class H2SL(H1SL):
                 "from the same period on, control units cannot be imputed from them; the effects "
                 "are those of H1SL."
             )
-            one = super()._learn(panel, counts)
+            given = {name: getattr(self, name) for name in H1SL().get_params(deep=False)}
+            given["balance_covariates"] = bool(self.balance_covariates)
+            one = H1SL(**given)._learn(panel, counts)
             return replace(one, notes=(*one.notes, note))
         notes = ()
         if len(large) < len(panel.cohorts):
             small = [str(panel.times[g]) for g in panel.cohorts if g not in large]
             notes = (
-                f"control units are not imputed from those treated from {', '.join(small)} on: they "
+                f"control units are not imputed from those treated from {', '.join(small)} on, who "
                 f"are fewer than {FEW_DONORS}.",
             )
         treated = self._impute(panel, "treated")

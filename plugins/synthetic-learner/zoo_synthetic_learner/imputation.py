@@ -228,6 +228,8 @@ def impute(
         if shared:
             found = _spread(found, targets, known)
         predicted[some, :stop] = found.predicted.T
+        # What needs earlier periods, as lags do, says nothing of the first ones.
+        known = known[np.isfinite(found.predicted[known]).all(axis=1)]
         learnt[np.ix_(some, known)] = True
         choices[some] = found.choices
         notes += [f"{named(panel.units, rows)}: {note}" for note in found.notes]
@@ -295,7 +297,7 @@ def _checked(found: object, task: Task, synthesizer: Synthesizer) -> Synthesis:
             f"{name} predicted an array of shape {list(found.predicted.shape)} for "
             f"{len(found.choices)} targets; expected {list(shape)}."
         )
-    if not np.isfinite(found.predicted).all():
+    if not np.isfinite(found.predicted[task.start :]).all():
         raise InputError(
             f"{name} predicted values that are not finite; the outcomes may be too large."
         )

@@ -13,7 +13,7 @@ from zoo_synthetic_learner.covariates import aligned, read_covariates
 from zoo_synthetic_learner.labels import cell, read_axis
 from zoo_synthetic_learner.missing import check_how, complete
 from zoo_synthetic_learner.numbers_given import as_floats, as_numbers
-from zoo_synthetic_learner.panel import Floats, Ints, Panel
+from zoo_synthetic_learner.panel import HUGE, Floats, Ints, Panel
 
 
 def read_matrices(Y: Any, D: Any, S: Any = None, *, missing: str = "drop") -> Panel:  # noqa: N803
@@ -69,17 +69,17 @@ def read_matrices(Y: Any, D: Any, S: Any = None, *, missing: str = "drop") -> Pa
 
 
 def check_outcome(outcome: Floats, units: pd.Index, times: pd.Index) -> None:
-    """Checks that no outcome is infinite, and that every period has one.
+    """Checks that no outcome is infinite or as large, and that every period has one.
 
     Raises:
         InputError: otherwise.
     """
-    infinite = np.argwhere(np.isinf(outcome))
+    infinite = np.argwhere(np.abs(outcome) > HUGE)
     if len(infinite):
         row, period = infinite[0]
         raise InputError(
             f"the outcome of {cell(units, times, row, period)} is {outcome[row, period]}; expected "
-            "a finite number, or NaN where it was not observed."
+            f"a finite number, {HUGE:g} at most, or NaN where it was not observed."
         )
     empty = np.flatnonzero(np.isnan(outcome).all(axis=0))
     if empty.size:

@@ -11,6 +11,8 @@ import pandas as pd
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+HUGE = 1e100
+"""Larger numbers are taken for infinite: their squares, and sums of those, would be."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -52,8 +52,8 @@ _SEMI_SYNTHETIC = Weights(
     tag="semi-synthetic",
     source="bundled://h2sl-cps.semi-synthetic/model.safetensors",
     license="bsd-3-clause",
-    sha256="853f6a21dd82bad7eed256cd3696cee5874d5d90743101fc9e7647094a8b034f",
-    size=85270,
+    sha256="639d65bc8d42eedbb0c572249028c7c0c37fdb007cfd914feed2cc2589800774",
+    size=85254,
     metrics={
         "RMSE of the effect, all states": 0.0156,
         "RMSE of the effect, treated states": 0.0175,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from zoo_core.errors import enumeration
 from zoo_synthetic_learner.combining import CombinedEffect
-from zoo_synthetic_learner.event_study import event_study
+from zoo_synthetic_learner.event_time import event_study
 from zoo_synthetic_learner.imputation import Imputation
 from zoo_synthetic_learner.learned import Effect
 from zoo_synthetic_learner.panel import Floats, Ints, Panel

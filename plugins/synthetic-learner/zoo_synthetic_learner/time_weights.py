@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoo_core.errors import InputError
+from zoo_synthetic_learner.frank_wolfe import sparse_simplex_weights
 from zoo_synthetic_learner.panel import Floats, Ints
 from zoo_synthetic_learner.simplex_solver import simplex_weights
 
@@ -32,7 +33,9 @@ def noise_level(pre: Floats, periods: Ints | None = None) -> float:
     return float(steps.std(ddof=1)) if steps.size > 1 else 0.0
 
 
-def time_weights(pre: Floats, post_mean: Floats, zeta: float | None = None) -> Floats:
+def time_weights(
+    pre: Floats, post_mean: Floats, zeta: float | None = None, sparsify: bool = False
+) -> Floats:
     """Returns lambda: the pre-periods whose weighted mean tells the donors' later outcomes best.
 
     min (1/n) sum_i (post_mean_i - l_0 - pre_i lambda)^2 + zeta^2 |lambda|^2 over the intercept l_0
@@ -42,6 +45,8 @@ def time_weights(pre: Floats, post_mean: Floats, zeta: float | None = None) -> F
         pre: [n, F] float64, the donors' outcomes before the treatment.
         post_mean: [n] float64, their means after it.
         zeta: at least 0; None is 1e-6 of the noise level.
+        sparsify: search as the authors' R package does, which ends near the minimum with fewer
+            weights.
 
     Returns:
         [F] float64.
@@ -56,8 +61,8 @@ def time_weights(pre: Floats, post_mean: Floats, zeta: float | None = None) -> F
             f"pre has the shape {list(pre.shape)} and post_mean {list(post_mean.shape)}; expected "
             "[n, F] and [n], neither empty."
         )
-    if zeta is None:
-        zeta = SHARE * noise_level(pre)
+    noise = noise_level(pre)
+    zeta = SHARE * noise if zeta is None else zeta
     pre = pre - pre.mean(axis=0)
     post_mean = post_mean - post_mean.mean()
     # The weights' sum is 1, so what all periods of a donor share can be taken from both sides.
@@ -65,4 +70,8 @@ def time_weights(pre: Floats, post_mean: Floats, zeta: float | None = None) -> F
     pre -= shared[:, None]
     post_mean -= shared
     count = len(pre)
-    return simplex_weights(pre.T @ pre / count, (pre.T @ post_mean / count)[:, None], zeta**2)[:, 0]
+    gram, cross = pre.T @ pre / count, (pre.T @ post_mean / count)[:, None]
+    if not sparsify:
+        return simplex_weights(gram, cross, zeta**2)[:, 0]
+    level = np.array([np.square(post_mean).mean()])
+    return sparse_simplex_weights(gram, cross, level, zeta**2, noise)[:, 0]

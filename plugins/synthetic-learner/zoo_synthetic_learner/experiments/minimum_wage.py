@@ -11,7 +11,7 @@ import pandas as pd
 
 from zoo_core.errors import ZooWarning
 from zoo_core.experiment import Context
-from zoo_synthetic_learner.event_study import group_time
+from zoo_synthetic_learner.event_time import group_time
 from zoo_synthetic_learner.experiments.pairs import Line, verdict
 from zoo_synthetic_learner.h1sl import H1SL
 from zoo_synthetic_learner.panel_files import load_mpdta, load_mpdta_reference
@@ -47,7 +47,7 @@ def run(context: Context) -> Iterator[dict[str, Any]]:
         length
         for length in lengths
         if any(
-            f" {length} periods" in str(each.message) and "'did'" in str(each.message)
+            f" are {length}, " in str(each.message) and "'did'" in str(each.message)
             for each in caught
         )
     ]

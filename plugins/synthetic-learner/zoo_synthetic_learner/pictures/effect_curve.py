@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from zoo_core.errors import InputError
-from zoo_synthetic_learner.event_study import covariate_place
+from zoo_synthetic_learner.event_time import covariate_place
 from zoo_synthetic_learner.panel import Bools, Floats
 from zoo_synthetic_learner.pictures.drawing import (
     OTHERS,

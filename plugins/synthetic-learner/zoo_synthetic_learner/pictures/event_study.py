@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from zoo_synthetic_learner.event_study import EVERYBODY, Grouping, event_study
+from zoo_synthetic_learner.event_time import EVERYBODY, Grouping, event_study
 from zoo_synthetic_learner.pictures.drawing import (
     OTHERS,
     PALETTE,

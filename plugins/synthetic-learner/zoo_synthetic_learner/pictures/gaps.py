@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo_core.errors import InputError, enumeration
-from zoo_synthetic_learner.event_study import aligned_gaps, imputation_of, unit_row
+from zoo_synthetic_learner.event_time import aligned_gaps, imputation_of, unit_row
 from zoo_synthetic_learner.imputation import Imputation
 from zoo_synthetic_learner.panel import Panel
 from zoo_synthetic_learner.pictures.drawing import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo_core.errors import InputError
-from zoo_synthetic_learner.event_study import adjusted_gap, imputation_of, unit_row
+from zoo_synthetic_learner.event_time import adjusted_gap, imputation_of, unit_row
 from zoo_synthetic_learner.pictures.drawing import (
     OTHERS,
     PALETTE,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from zoo_core.errors import InputError
-from zoo_synthetic_learner.event_study import imputation_of
+from zoo_synthetic_learner.event_time import imputation_of
 from zoo_synthetic_learner.pictures.drawing import PALETTE, axes_or_new, shorten
 from zoo_synthetic_learner.pictures.gaps import treated_rows
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from zoo_core.errors import ConfigError, suggestion
@@ -36,7 +37,7 @@ __all__ = [
     "name_of",
 ]
 
-KINDS: dict[str, Callable[..., Synthesizer]] = {
+KINDS: dict[str, type] = {
     each.name: each
     for each in (
         LeastSquares,
@@ -57,7 +58,7 @@ def by_name(synthesizer: Any, options: Mapping[str, Any] | None = None) -> Synth
 
     Args:
         synthesizer: one of the names of `KINDS`; a regressor as scikit-learn's, which is cloned
-            for each fit; or a function from a `Task` to a `Synthesis`, such as our classes' objects.
+            for each fit; or a function from a `Task` to a `Synthesis`, as objects of our classes.
         options: keyword arguments of the named class, or of `Regressor` for a regressor.
 
     Raises:
@@ -101,12 +102,12 @@ def name_of(synthesizer: Any) -> str:
 
 
 def _made(
-    kind: Callable[..., Synthesizer],
+    kind: type,
     label: str,
     given: dict[str, Any],
     options: Mapping[str, Any] | None,
 ) -> Synthesizer:
-    known = [name for name in kind.__dataclass_fields__ if name not in given]
+    known = [field.name for field in fields(kind) if field.name not in given]
     for option in options or {}:
         if option not in known:
             hint = suggestion(str(option), known)

@@ -93,7 +93,7 @@ class Auto:
 
 def _tuned(synthesizer: Any, task: Task) -> tuple[Floats, Floats | None]:
     """Returns rolling-origin errors [q] and, of synthesizers with a penalty, penalties [q]."""
-    if hasattr(synthesizer, "tune"):
+    if getattr(synthesizer, "penalty", None) == "rolling" and hasattr(synthesizer, "tune"):
         return synthesizer.tune(task)
     found = rolling_origin.errors(
         task, lambda part: synthesizer(part).predicted[None, part.start :]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import enet_path
 
 from zoo_core.errors import ConfigError
+from zoo_synthetic_learner.elastic_net_solver import elastic_net_paths
 from zoo_synthetic_learner.panel import Floats
 from zoo_synthetic_learner.synthesizers import rolling_origin
 from zoo_synthetic_learner.synthesizers.checks import check_number, check_penalty, checked_grid
@@ -19,8 +16,6 @@ from zoo_synthetic_learner.synthesizers.rows import Rows
 from zoo_synthetic_learner.synthesizers.synthesis import Synthesis, Task
 
 GRID = tuple(float(each) for each in np.geomspace(1, 1e-3, 19))
-_TOLERANCE = 1e-7
-_SWEEPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -74,23 +69,17 @@ class ElasticNet:
         return self._synthesis(task, penalties, notes)
 
     def tune(self, task: Task) -> tuple[Floats, Floats] | None:
-        """Returns the least rolling-origin errors [q] and their penalties [q]; None without origins.
-
-        A penalty that was given is the only one tried.
-        """
-        grid = (float(self.penalty),) if not isinstance(self.penalty, str) else self.grid
+        """Returns least rolling-origin errors [q] and their penalties [q]; None without origins."""
 
         def forecasts(part: Task) -> Floats:
             rows = Rows.of(part)
-            paths = self._paths(rows, [np.array(grid)] * part.num_targets, part.n_jobs)
-            seen = part.donors[part.start :] - rows.donor_means
-            told = np.stack([seen @ path for path in paths], axis=2)
-            return told.transpose(1, 0, 2) + rows.target_means
+            paths = self._paths(rows, np.array(self.grid)[:, None])
+            return (part.donors[part.start :] - rows.donor_means) @ paths + rows.target_means
 
         found = rolling_origin.errors(task, forecasts)
         if found is None:
             return None
-        return found.min(axis=0), np.array(grid)[found.argmin(axis=0)]
+        return found.min(axis=0), np.array(self.grid)[found.argmin(axis=0)]
 
     def with_penalties(self, task: Task, penalties: Floats) -> Synthesis:
         """Returns the synthesis with a penalty for each target, [q]."""
@@ -99,43 +88,22 @@ class ElasticNet:
     def _synthesis(self, task: Task, penalties: Floats, notes: tuple[str, ...]) -> Synthesis:
         rows = Rows.of(task)
         # Down the grid to the penalty, as the solution for one starts that for the next.
-        grids = [
-            np.append([above for above in self.grid if above > penalty], penalty)
-            for penalty in penalties
-        ]
-        weights = np.empty((task.num_donors, task.num_targets))
-        for target, path in enumerate(self._paths(rows, grids, task.n_jobs)):
-            weights[:, target] = path[:, -1]
+        above = np.array([each for each in self.grid if each > penalties.min(initial=np.inf)])
+        steps = np.append(np.maximum(above[:, None], penalties), penalties[None], axis=0)
+        weights = self._paths(rows, steps)[-1]
         choices = tuple(f"{self.name}({each:.3g})" for each in penalties)
         return Synthesis.linear(task, weights, rows.intercept(weights), choices, notes)
 
-    def _paths(self, rows: Rows, grids: list[Floats], n_jobs: int | None) -> list[Floats]:
-        """Returns for each target the weights [p, k] at its penalties, which descend."""
-        donors = np.asfortranarray(rows.donors)
-        gram = donors.T @ donors
-        cross = np.asfortranarray(donors.T @ rows.targets)
-
-        def path(target: int) -> Floats:
-            scale = np.abs(cross[:, target]).max() / (len(donors) * self.l1_ratio)
-            if scale <= 0:
-                return np.zeros((donors.shape[1], len(grids[target])))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                return enet_path(
-                    donors,
-                    np.ascontiguousarray(rows.targets[:, target]),
-                    l1_ratio=self.l1_ratio,
-                    alphas=scale * grids[target],
-                    precompute=gram,
-                    Xy=np.ascontiguousarray(cross[:, target]),
-                    check_input=False,
-                    tol=_TOLERANCE,
-                    max_iter=_SWEEPS,
-                )[1]
-
-        # Coordinate descent gives the interpreter's lock back, so threads do.
-        return Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(path)(target) for target in range(rows.targets.shape[1])
+    def _paths(self, rows: Rows, penalties: Floats) -> Floats:
+        """Returns the weights [k, p, q] for penalties [k, q] or [k, 1], which descend."""
+        cross = rows.donors.T @ rows.targets
+        # The weights' gradient at 0, over l1_ratio, is the least penalty with which all are 0.
+        scaled = penalties * (np.abs(cross).max(axis=0) / self.l1_ratio)
+        return elastic_net_paths(
+            rows.donors.T @ rows.donors,
+            cross,
+            scaled * self.l1_ratio,
+            scaled * (1 - self.l1_ratio),
         )
 
 

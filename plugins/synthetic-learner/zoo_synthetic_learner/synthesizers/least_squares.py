@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from scipy.linalg import lstsq
 
 from zoo_synthetic_learner.synthesizers.rows import Rows
@@ -24,7 +25,13 @@ class LeastSquares:
     def __call__(self, task: Task) -> Synthesis:
         """Returns the synthesis; raises InputError without donors or periods."""
         rows = Rows.of(task)
-        weights, _, rank, _ = lstsq(rows.donors, rows.targets, check_finite=False)
+        # Centring leaves rounding errors of the level, which must not count as variation.
+        spread = np.abs(rows.donors).max()
+        level = np.abs(rows.donor_means).max() / spread if spread > 0 else 0.0
+        least = max(rows.donors.shape) * np.finfo(float).eps * (1 + level)
+        weights, _, rank, _ = lstsq(
+            rows.donors, rows.targets, cond=min(least, 0.5), check_finite=False
+        )
         notes: tuple[str, ...] = ()
         if task.num_donors >= rows.free:
             notes = (

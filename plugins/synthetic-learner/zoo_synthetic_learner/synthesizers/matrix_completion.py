@@ -77,7 +77,7 @@ class MatrixCompletion:
                 penalty = self.grid[int(found.sum(axis=1).argmin())]
         else:
             penalty = float(self.penalty)
-        path = tuple(above for above in self.grid if above > penalty) + (penalty,)
+        path = (*(above for above in self.grid if above > penalty), penalty)
         matrices, converged = self._path(task, path)
         if not converged:
             notes += (

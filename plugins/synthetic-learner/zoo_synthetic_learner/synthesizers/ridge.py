@@ -15,7 +15,8 @@ from zoo_synthetic_learner.synthesizers.checks import check_penalty, checked_gri
 from zoo_synthetic_learner.synthesizers.rows import Rows
 from zoo_synthetic_learner.synthesizers.synthesis import Synthesis, Task
 
-GRID = tuple(float(each) for each in 10.0 ** np.arange(4, -6.5, -0.5))
+GRID = tuple(float(each) for each in 10.0 ** np.arange(4, -4.5, -0.5))
+GCV_GRID = tuple(float(each) for each in 10.0 ** np.arange(4, -10.5, -0.5))
 
 
 class Spectrum:
@@ -82,14 +83,15 @@ class Ridge:
             "rolling", chosen from the grid for each target by rolling-origin validation; or
             "gcv", by generalised cross-validation over periods, which is here only to show how
             it fails: outcomes with trends make it choose almost no penalty.
-        grid: penalties to choose from.
+        grid: penalties to choose from; None is 10,000 to 0.0001 in steps of the root of 10, and
+            down to 1e-10 with "gcv".
 
     Raises:
         ConfigError: a value does not fit.
     """
 
     penalty: Literal["rolling", "gcv"] | float = "rolling"
-    grid: tuple[float, ...] = GRID
+    grid: tuple[float, ...] | None = None
 
     name: ClassVar[str] = "ridge"
     short: ClassVar[bool] = False
@@ -99,7 +101,13 @@ class Ridge:
 
     def __post_init__(self) -> None:
         check_penalty(self.penalty, ("rolling", "gcv"))
-        object.__setattr__(self, "grid", checked_grid(self.grid))
+        if self.grid is not None:
+            object.__setattr__(self, "grid", checked_grid(self.grid))
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """What there is to choose from, descending."""
+        return self.grid or (GCV_GRID if self.penalty == "gcv" else GRID)
 
     def __call__(self, task: Task) -> Synthesis:
         """Returns the synthesis; raises InputError without donors or periods."""
@@ -108,32 +116,28 @@ class Ridge:
         if self.penalty == "rolling":
             tuned = self.tune(task)
             if tuned is None:
-                penalties = np.full(task.num_targets, self.grid[0])
-                instead = f"the largest penalty, {self.grid[0]:g},"
+                penalties = np.full(task.num_targets, self.penalties[0])
+                instead = f"the largest penalty, {self.penalties[0]:g},"
                 notes = (rolling_origin.TOO_FEW.format(periods=len(task.fit), instead=instead),)
             else:
                 penalties = tuned[1]
         elif self.penalty == "gcv":
-            found = spectrum.generalized_errors(self.grid)
-            penalties = np.array(self.grid)[found.argmin(axis=0)]
+            found = spectrum.generalized_errors(self.penalties)
+            penalties = np.array(self.penalties)[found.argmin(axis=0)]
         else:
             penalties = np.full(task.num_targets, float(self.penalty))
         return self._synthesis(task, spectrum, penalties, notes)
 
     def tune(self, task: Task) -> tuple[Floats, Floats] | None:
-        """Returns the least rolling-origin errors [q] and their penalties [q]; None without origins.
-
-        A penalty that was given is the only one tried.
-        """
-        grid = (float(self.penalty),) if not isinstance(self.penalty, str) else self.grid
+        """Returns least rolling-origin errors [q] and their penalties [q]; None without origins."""
 
         def forecasts(part: Task) -> Floats:
-            return Spectrum(part).forecasts(part.donors[part.start :], grid)
+            return Spectrum(part).forecasts(part.donors[part.start :], self.penalties)
 
         found = rolling_origin.errors(task, forecasts)
         if found is None:
             return None
-        return found.min(axis=0), np.array(grid)[found.argmin(axis=0)]
+        return found.min(axis=0), np.array(self.penalties)[found.argmin(axis=0)]
 
     def with_penalties(self, task: Task, penalties: Floats) -> Synthesis:
         """Returns the synthesis with a penalty for each target, [q]."""

@@ -19,9 +19,7 @@ LEAST = 4
 Forecasts = Callable[[Task], Floats]
 """From a task to k ways to tell the periods from its `start` on: [k, S - start, q]."""
 
-TOO_FEW = (
-    "too few periods to validate on later ones ({periods}); {instead} was taken unseen."
-)
+TOO_FEW = "too few periods to validate on later ones ({periods}); {instead} was taken unseen."
 
 
 def horizon_of(start: int) -> int:

@@ -5,12 +5,15 @@ Arkhangelsky, Athey, Hirshberg, Imbens and Wager (2021), section 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
+from zoo_synthetic_learner.frank_wolfe import sparse_simplex_weights
 from zoo_synthetic_learner.synthesizers.checks import check_count, check_flag
 from zoo_synthetic_learner.synthesizers.rows import Rows
-from zoo_synthetic_learner.synthesizers.simplex import fitted_weights
+from zoo_synthetic_learner.synthesizers.simplex import fitted_weights, level_free
 from zoo_synthetic_learner.synthesizers.synthesis import Synthesis, Task
 from zoo_synthetic_learner.time_weights import noise_level
 
@@ -24,8 +27,8 @@ class SDID:
     weights that belong to the method are `zoo_synthetic_learner.time_weights`.
 
     Args:
-        sparsify: set weights below a quarter of a target's largest to 0 and solve again with the
-            donors that are left, in the spirit of the authors' R package.
+        sparsify: search as the authors' R package does, which ends near the minimum with fewer
+            donors; give it to the time weights as well.
         num_treated: m, where it is not the number of targets, as for one target that is a mean of
             several units.
 
@@ -55,8 +58,26 @@ class SDID:
     def __call__(self, task: Task) -> Synthesis:
         """Returns the synthesis; raises InputError without donors or periods."""
         rows = Rows.of(task)
-        ridge = self.zeta(task) ** 2
-        weights = fitted_weights(rows, len(task.fit), ridge)
+        ridge, periods = self.zeta(task) ** 2, len(task.fit)
+        if self.sparsify:
+            donors, targets = level_free(rows)
+            weights = sparse_simplex_weights(
+                donors.T @ donors / periods,
+                donors.T @ targets / periods,
+                np.square(targets).sum(axis=0) / periods,
+                ridge,
+                noise_level(task.learnt.T, task.fit),
+            )
+        else:
+            weights = fitted_weights(rows, periods, ridge)
+        if self.sparsify:
+            for target in range(task.num_targets):
+                kept = weights[:, target] >= weights[:, target].max() / 4
+                one = replace(
+                    rows, donors=rows.donors[:, kept], targets=rows.targets[:, target, None]
+                )
+                weights[:, target] = 0
+                weights[kept, target] = fitted_weights(one, len(task.fit), ridge)[:, 0]
         return Synthesis.linear(
             task, weights, rows.intercept(weights), (self.name,) * task.num_targets
         )

@@ -60,8 +60,15 @@ class Simplex:
 
 def fitted_weights(rows: Rows, periods: int, ridge: float) -> Floats:
     """Returns weights [p, q] on the simplex that minimise |Q - P w|^2 / periods + ridge |w|^2."""
-    # The weights' sum is 1, so what the donors share in a row can be taken from both sides. That
-    # keeps the digits that levels far from zero would cost.
-    shared = rows.donors.mean(axis=1, keepdims=True)
-    donors, targets = rows.donors - shared, rows.targets - shared
+    donors, targets = level_free(rows)
     return simplex_weights(donors.T @ donors / periods, donors.T @ targets / periods, ridge)
+
+
+def level_free(rows: Rows) -> tuple[Floats, Floats]:
+    """Returns donors and targets less the donors' mean of each row.
+
+    The weights' sum is 1, so that changes no residual. It keeps the digits that levels far from
+    zero would cost.
+    """
+    shared = rows.donors.mean(axis=1, keepdims=True)
+    return rows.donors - shared, rows.targets - shared

@@ -1,4 +1,4 @@
-"""What goes into a synthesizer and what comes out: the generalised synthetic control's interface."""
+"""What goes into a synthesizer and what comes out: the generalised control's interface."""
 
 from __future__ import annotations
 

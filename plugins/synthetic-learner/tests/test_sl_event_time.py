@@ -12,7 +12,7 @@ import sl_made
 
 from zoo_core.errors import InputError
 from zoo_synthetic_learner import datasets
-from zoo_synthetic_learner.event_study import aggregate, event_study, group_time
+from zoo_synthetic_learner.event_time import aggregate, event_study, group_time
 from zoo_synthetic_learner.frames import read_frame
 from zoo_synthetic_learner.matrices import read_matrices
 
