@@ -211,7 +211,7 @@ def test_a_draw_of_one_control_alone_is_made_again():
 
 def test_replicates_of_two_sides_that_fell_back_to_one_are_counted():
     estimator = H2SL(synthesizer="did").fit(*matrices_of(_panel(m=7)))
-    found = bootstrap(estimator, n_boot=30, n_jobs=1)
+    found = bootstrap(estimator, n_boot=31, n_jobs=1)
     distinct = [
         len(np.unique(np.random.default_rng(seed).choice(7, 7))) for seed in found.seeds.tolist()
     ]

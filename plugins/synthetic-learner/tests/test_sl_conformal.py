@@ -16,7 +16,8 @@ from zoo_synthetic_learner.baselines.meta_learners import PanelTLearner
 from zoo_synthetic_learner.h1sl import H1SL
 from zoo_synthetic_learner.imputation import impute
 from zoo_synthetic_learner.inference.conformal import conformal
-from zoo_synthetic_learner.synthesizers import DiD, Simplex, Task, by_name
+from zoo_synthetic_learner.inference.nulls import separable
+from zoo_synthetic_learner.synthesizers import Auto, DiD, Simplex, Task, by_name
 
 
 def _panel(**options):
@@ -309,6 +310,13 @@ def test_weights_that_have_to_reproduce_covariates_do_so_in_every_fit():
     assert found.constant == (
         -np.inf if accepted[0] else inside[0], np.inf if accepted[-1] else inside[-1]
     )  # fmt: skip
+
+
+def test_only_targets_that_do_not_depend_on_each_other_are_fitted_together():
+    for apart in ("simplex", "ridge", "did", "auto"):
+        assert separable(by_name(apart))
+    for together in ("mc", LinearRegression(), Auto(("simplex", "mc")), lambda task: None):
+        assert not separable(by_name(together))
 
 
 def test_only_periods_up_to_the_horizon_are_tested():

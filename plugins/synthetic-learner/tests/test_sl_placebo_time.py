@@ -104,7 +104,7 @@ def test_units_not_yet_treated_are_donors_where_the_learner_has_them():
 
 
 @pytest.mark.parametrize(
-    ("start", "horizon"), [(3, 1), (4, 2), (5, 3), (17, 3), (18, 3), (24, 4), (40, 6)]
+    ("start", "horizon"), [(3, 1), (4, 2), (5, 3), (17, 3), (23, 3), (24, 4), (40, 6)]
 )
 def test_the_horizon_is_that_of_rolling_origin_validation(start, horizon):
     panel = small_panel(T=start + 2, T0=start)
@@ -189,6 +189,13 @@ def test_a_horizon_of_the_learner_cuts_no_held_out_period():
     found = placebo_time(_fitted(panel, horizon=1), h=3)
     np.testing.assert_array_equal(found.effects, placebo_time(_fitted(panel), h=3).effects)
     assert np.isfinite(found.effects).sum() == 12
+
+
+def test_folds_of_the_learner_are_not_needed_in_every_cohort():
+    panel = small_panel(T=24, T0=16, staggered=True)
+    found = placebo_time(_fitted(panel, cross_fit=3), h=4)
+    assert not found.skipped
+    np.testing.assert_array_equal(found.effects, placebo_time(_fitted(panel), h=4).effects)
 
 
 def test_weights_for_periods_are_taken_from_the_pseudo_effects():
