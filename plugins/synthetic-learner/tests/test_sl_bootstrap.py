@@ -9,7 +9,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sl_data import matrices_of, small_panel
 
-from zoo_core.errors import InputError
+from zoo_core.errors import InputError, ZooWarning
 from zoo_synthetic_learner.baselines.constant import SyntheticControl, SyntheticDiD
 from zoo_synthetic_learner.baselines.meta_learners import DiDT, PanelXLearner
 from zoo_synthetic_learner.h1sl import H1SL
@@ -210,13 +210,23 @@ def test_a_draw_of_one_control_alone_is_made_again():
 
 
 def test_replicates_of_two_sides_that_fell_back_to_one_are_counted():
-    estimator = H2SL(synthesizer="did").fit(*matrices_of(_panel(m=7)))
-    found = bootstrap(estimator, n_boot=31, n_jobs=1)
-    distinct = [
-        len(np.unique(np.random.default_rng(seed).choice(7, 7))) for seed in found.seeds.tolist()
-    ]
-    assert found.one_sided == sum(number < 5 for number in distinct) > 0
-    assert f"{found.one_sided} replicates had too few different treated units" in str(found)
+    panel = _panel(m=8)
+    early = panel.treated[:3]
+    starts = panel.first_treated.copy()
+    starts[early] -= 1
+    estimator = H2SL(synthesizer="did")
+    with pytest.warns(ZooWarning, match="fewer than 5"):
+        estimator._fit(panel.with_treatment(starts))
+    found = bootstrap(estimator, n_boot=31, n_jobs=1, within_cohorts=False)
+    late = []
+    for seed in found.seeds.tolist():
+        drawn = np.random.default_rng(seed).choice(panel.treated, 8)
+        late.append(int((~np.isin(drawn, early)).sum()))
+    assert found.one_sided == sum(number - 1 < 4 and 8 - number < 5 for number in late) > 0
+    assert f"{found.one_sided} replicates had too few treated units" in str(found)
+    # Units that are drawn more than once count as often.
+    alike = H2SL(synthesizer="did").fit(*matrices_of(_panel(m=5)))
+    assert bootstrap(alike, n_boot=15, n_jobs=1).one_sided == 0
     assert bootstrap(_fitted(), n_boot=5).one_sided == 0
 
 

@@ -6,6 +6,7 @@ on, is a block design of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +67,15 @@ def treated_cohorts(
     return found
 
 
-def control_cohorts(panel: Panel, horizon: int | None = None, least_size: int = 1) -> list[Cohort]:
-    """Returns control units once for each cohort of at least so many treated donors."""
+def control_cohorts(
+    panel: Panel, horizon: int | None = None, starts: Sequence[int] | None = None
+) -> list[Cohort]:
+    """Returns control units once for each cohort of treated donors, or those of these starts."""
     found = []
-    for start in panel.cohorts.tolist():
+    for start in panel.cohorts.tolist() if starts is None else starts:
         donors = np.flatnonzero(panel.first_treated == start)
-        if donors.size >= least_size:
-            stop = _stop(panel, start, horizon)
-            found.append(Cohort(panel.never_treated, donors, start, stop, donors.size))
+        stop = _stop(panel, start, horizon)
+        found.append(Cohort(panel.never_treated, donors, start, stop, donors.size))
     return found
 
 

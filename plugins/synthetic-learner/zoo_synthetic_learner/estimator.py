@@ -254,14 +254,20 @@ class PanelEstimator(BaseEstimator):
         Raises:
             InputError: fewer than 5 treated units; use `placebo_space`.
         """
+        from zoo_synthetic_learner.inference.intervals import check_level
+
         if method != "bootstrap":
             raise InputError(f"method is {method!r}; expected 'bootstrap'.")
+        check_level(alpha)
         return self.bootstrap(S, n_boot, **options).effect_interval(alpha)
 
     def att_interval(
         self, alpha: float = 0.05, n_boot: int = 200, **options: Any
     ) -> tuple[float, float]:
         """Returns the ends of the interval of `att_`, by the unit bootstrap."""
+        from zoo_synthetic_learner.inference.intervals import check_level
+
+        check_level(alpha)
         return self.bootstrap(None, n_boot, **options).att_interval(alpha)
 
     def placebo_space(self, n: int = 100, **options: Any) -> PlaceboSpace:

@@ -114,7 +114,13 @@ class H2SL(H1SL):
 
     def _learn(self, panel: Panel, counts: Ints | None = None) -> Learned:
         self._check_panel(panel)
-        large = [int(g) for g in panel.cohorts if (panel.first_treated == g).sum() >= FEW_DONORS]
+        # A resample counts as many units as were drawn, some of them more than once.
+        size = np.ones(panel.num_units, dtype=np.int64) if counts is None else counts
+        large = [
+            start
+            for start in panel.cohorts.tolist()
+            if size[panel.first_treated == start].sum() >= FEW_DONORS
+        ]
         if not large:
             note = (
                 f"{named(panel.units, panel.treated)}: with fewer than {FEW_DONORS} units treated "
@@ -133,7 +139,7 @@ class H2SL(H1SL):
                 f"are fewer than {FEW_DONORS}.",
             )
         treated = self._impute(panel, "treated")
-        control = self._impute(panel, "control", least_size=FEW_DONORS)
+        control = self._impute(panel, "control", starts=large)
         found = samples(panel, treated, self.weights, counts)
         others = samples(panel, control, self.weights, counts)
         one, zero = self._regress(found), self._regress(others)

@@ -98,7 +98,7 @@ def impute_side(
     *,
     donors: str = "never",
     horizon: int | None = None,
-    least_size: int = 1,
+    starts: Sequence[int] | None = None,
     **options: Any,
 ) -> Imputation:
     """Imputes all units of a side, cohort by cohort.
@@ -111,7 +111,7 @@ def impute_side(
         donors: for treated units "never" treated ones alone, or those "not-yet" treated before the
             end of the horizon too.
         horizon: how many treated periods of each unit are looked at; None for all.
-        least_size: on the control side, cohorts of fewer treated units are left out.
+        starts: on the control side, the cohorts whose treated units are donors; None for all.
         **options: of `impute`.
 
     Raises:
@@ -120,7 +120,7 @@ def impute_side(
     if side == "treated":
         cohorts = treated_cohorts(panel, donors, horizon)
     else:
-        cohorts = control_cohorts(panel, horizon, least_size)
+        cohorts = control_cohorts(panel, horizon, starts)
     parts = []
     for cohort in cohorts:
         imputed = impute(

@@ -117,7 +117,7 @@ class SyntheticDiD(ConstantLearner):
     The units of a cohort share their weights, which are learnt from their mean.
 
     Args:
-        sparsify: leave out small weights and solve again.
+        sparse: leave out small weights and solve again, as the authors' R package does.
         donors, horizon, missing, force, random_state, n_jobs: as `ConstantLearner`'s.
     """
 
@@ -125,7 +125,7 @@ class SyntheticDiD(ConstantLearner):
 
     def __init__(
         self,
-        sparsify: bool = False,
+        sparse: bool = False,
         donors: str = "never",
         horizon: int | None = None,
         missing: str = "drop",
@@ -134,10 +134,10 @@ class SyntheticDiD(ConstantLearner):
         n_jobs: int | None = None,
     ) -> None:
         super().__init__(donors, horizon, missing, force, random_state, n_jobs)
-        self.sparsify = sparsify
+        self.sparse = sparse
 
     def _synthesizer(self) -> synthesizers.Synthesizer:
-        return synthesizers.SDID(sparsify=self.sparsify)
+        return synthesizers.SDID(sparsify=self.sparse)
 
 
 class MatrixCompletionATT(ConstantLearner):

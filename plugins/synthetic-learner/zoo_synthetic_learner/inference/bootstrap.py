@@ -45,7 +45,7 @@ class Bootstrap:
         labels: [k] of the rows of S: units where S was not given.
         seeds: [B] uint64 of the replicates.
         redrawn: how many draws could not be fitted, and were made again from the same seed.
-        one_sided: how many resamples had too few different treated units to impute control units
+        one_sided: how many resamples had too few treated units to impute control units
             from, where the fit did so; a learner of two sides is one of one side there.
         within_cohorts: whether units were drawn within those that are treated at the same time.
     """
@@ -133,7 +133,7 @@ class Bootstrap:
             lines.append(f"{self.redrawn} draws could not be fitted and were made again.")
         if self.one_sided:
             lines.append(
-                f"{self.one_sided} replicates had too few different treated units to impute "
+                f"{self.one_sided} replicates had too few treated units to impute "
                 "control units from, and are of one side."
             )
         return "\n".join(lines)
