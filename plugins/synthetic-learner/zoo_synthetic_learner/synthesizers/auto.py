@@ -8,7 +8,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from zoo_core.errors import ConfigError
+from zoo_core.errors import ConfigError, InputError
 from zoo_synthetic_learner.panel import Bools, Floats
 from zoo_synthetic_learner.synthesizers import rolling_origin
 from zoo_synthetic_learner.synthesizers.checks import check_choice, check_count, check_task
@@ -95,9 +95,12 @@ def _tuned(synthesizer: Any, task: Task) -> tuple[Floats, Floats | None]:
     """Returns rolling-origin errors [q] and, of synthesizers with a penalty, penalties [q]."""
     if getattr(synthesizer, "penalty", None) == "rolling" and hasattr(synthesizer, "tune"):
         return synthesizer.tune(task)
-    found = rolling_origin.errors(
-        task, lambda part: synthesizer(part).predicted[None, part.start :]
-    )
+    try:
+        found = rolling_origin.errors(
+            task, lambda part: synthesizer(part).predicted[None, part.start :]
+        )
+    except InputError:  # it cannot learn from the few periods before an origin
+        return np.full(task.num_targets, np.inf), None
     # A forecast that is not a number is the worst one.
     return np.where(np.isnan(found[0]), np.inf, found[0]), None
 

@@ -23,6 +23,7 @@ from zoo_synthetic_learner.synthesizers.checks import (
 )
 from zoo_synthetic_learner.synthesizers.synthesis import Synthesis, Task
 
+_ROUNDING = 1e-12
 GRID = tuple(float(each) for each in np.geomspace(1, 1e-2, 9))
 
 
@@ -105,7 +106,7 @@ class MatrixCompletion:
         residual = np.where(seen, outcome - effects, 0.0)
         largest = float(np.linalg.norm(residual, 2)) if residual.size else 0.0
         found, current, converged = [], effects, True
-        if largest == 0:
+        if largest <= _ROUNDING * float(np.linalg.norm(outcome)):
             return [effects] * len(penalties), True
         least = self.tolerance * float(np.linalg.norm(residual))
         for penalty in penalties:
